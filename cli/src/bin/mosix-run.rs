@@ -1,0 +1,3 @@
+//! Runs a program with its computation on another node.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,3 @@
+//! Looks at and directs managed processes.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,1 @@
+//! Supervisor, deputies, placement at exec, trace.

@@ -1,0 +1,1 @@
+//! Executor, bodies, sandbox, content cache.

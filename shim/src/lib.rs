@@ -1,0 +1,1 @@
+//! Code injected into deputies and bodies, and the shared call area.

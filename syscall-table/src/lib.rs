@@ -1,0 +1,1 @@
+//! Every x86-64 Linux system call, described once.

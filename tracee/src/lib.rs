@@ -1,0 +1,1 @@
+//! Owning a Linux process from outside.

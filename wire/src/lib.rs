@@ -1,0 +1,1 @@
+//! Messages, QUIC link, identities.
