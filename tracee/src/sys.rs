@@ -12,4 +12,3 @@ pub(crate) unsafe fn ptrace(request: u32, tid: i32, addr: usize, data: usize) ->
         unsafe { libc::syscall(libc::SYS_ptrace, request as libc::c_long, tid as libc::c_long, addr, data) };
     if ret < 0 { Err(Errno::last()) } else { Ok(ret) }
 }
-
