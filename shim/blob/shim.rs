@@ -62,17 +62,18 @@ global_asm!(
     "4:",
     "mov dword ptr [rbx], 2",
     "lock inc dword ptr [r12]",
-    "xor eax, eax",
-    "xchg eax, [r12 + 4]", // taken: the supervisor sleeps on the second word (through its helper)
+    "test dword ptr [rbx + 4], 2", // after the locked instruction, so ordered after the state
+    "jnz 5f",
+    "mov eax, 202", // futex(bell, FUTEX_WAKE, 1)
     "mov rdi, r12",
-    "test eax, eax",
-    "jz 5f",
-    "add rdi, 4",
-    "5:",
-    "mov eax, 202", // futex(word, FUTEX_WAKE, 1)
     "mov esi, 1",
     "mov edx, 1",
     "syscall",
+    "jmp 7b",
+    "5:",
+    ".globl shim_trap",
+    "shim_trap:",
+    "int3", // the supervisor sleeps in its poll loop, where a ptrace stop reaches it
     "jmp 7b",
     ".globl shim_end",
     "shim_end:",

@@ -15,7 +15,7 @@ pub const CODE_BYTES: u64 = 4096;
 
 /// The call area: `[bell page | slots | windows]`, one shared memory object per deputy address space and its forks.
 pub mod area {
-    /// Offset of the bell: u32 count of finished calls, then u32 armed flag, both futex words.
+    /// Offset of the bell: a u32 futex word that counts finished calls.
     pub const BELL: u64 = 0;
     /// Offset of slot 0.
     pub const SLOTS: u64 = 4096;
@@ -71,6 +71,8 @@ pub mod slot {
 
     /// Flag: switch to `SERVE_MASK` for the call and back to `IDLE_MASK` after it.
     pub const SWITCH_MASK: u32 = 1;
+    /// Flag: report the end of the call by a trap rather than by waking the bell.
+    pub const TRAP: u32 = 2;
 }
 
 /// The result a tracer gives a posted call that was not made because a signal came first. Outside the kernel's range

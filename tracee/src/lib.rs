@@ -4,11 +4,18 @@
 //! All `unsafe` of the system lives here and in `shim`. Everything is safe to call from a single tracing thread:
 //! ptrace belongs to the thread that attached, so none of these types is `Send`.
 
+pub mod area;
+pub mod capture;
 pub mod errno;
+pub mod foothold;
+pub mod image;
+pub mod inject;
 pub mod maps;
 pub mod memory;
+pub mod pagemap;
 pub mod ptrace;
 pub mod regs;
+pub mod restore;
 mod sys;
 pub mod wait;
 
