@@ -16,6 +16,8 @@ pub mod pagemap;
 pub mod ptrace;
 pub mod regs;
 pub mod restore;
+pub mod sandbox;
+pub mod seccomp;
 mod sys;
 pub mod wait;
 
