@@ -1,1 +1,16 @@
-//! Supervisor, deputies, placement at exec, trace.
+//! The home side: the supervisor of a managed process tree, its table of processes, the control socket, the trace
+//! and the report.
+
+#![forbid(unsafe_code)]
+
+mod console;
+pub mod control;
+mod process;
+pub mod procfs;
+mod stats;
+pub mod supervisor;
+mod trace;
+
+pub use process::{Place, Process, StayReason, Thread, ThreadState};
+pub use stats::{Move, Stats};
+pub use supervisor::{Options, Supervisor, run};
