@@ -170,7 +170,7 @@ static KEYCTL_OPS: &[Op] = ops! {
     7 KEYCTL_CLEAR(keyring: Int) -> Zero, Forward, No, "";
     8 KEYCTL_LINK(key: Int, keyring: Int) -> Zero, Forward, No, "";
     9 KEYCTL_UNLINK(key: Int, keyring: Int) -> Zero, Forward, No, "";
-    10 KEYCTL_SEARCH(keyring: Int, r#type: Str, description: Str, dest: Int) -> Value, Forward, No, "";
+    10 KEYCTL_SEARCH(keyring: Int, type: Str, description: Str, dest: Int) -> Value, Forward, No, "";
     11 KEYCTL_READ(key: Int, buffer: got(3), buflen: Size) -> Count, Forward, No, "";
     14 KEYCTL_SET_REQKEY_KEYRING(keyring: Int) -> Value, Forward, No, "";
     15 KEYCTL_SET_TIMEOUT(key: Int, seconds: Uint) -> Zero, Forward, No, "";

@@ -10,12 +10,14 @@
 use crate::lookup::{Resolved, by_number, resolve};
 use crate::types::*;
 
+mod deadline;
 mod message;
 mod outputs;
 mod strings;
 #[cfg(test)]
 mod tests;
 
+pub use deadline::{set_timeout, timeout};
 pub use outputs::{Range, outputs};
 
 /// Most bytes that all buffers of one call have room for. Alignment between them comes on top.

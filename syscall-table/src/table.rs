@@ -179,7 +179,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     38 setitimer(which: Enum(&ITIMER), new_value: ins(Shape::Itimerval), old_value: outs(Shape::Itimerval)) -> Zero, ITIMER_CALL, No, "CPU time is the body's, real time home's";
     39 getpid() -> NewPid, Local, No, "same number at both ends (D2)";
     40 sendfile(out_fd: Fd, in_fd: Fd, offset: inouts(Shape::I64), count: Size) -> Count, Forward, Plain, "moves data between home's descriptors, none of it crosses";
-    41 socket(domain: Enum(&AF), r#type: Flags(&SOCK), protocol: Int) -> NewFd, Forward, No, "sockets live at home";
+    41 socket(domain: Enum(&AF), type: Flags(&SOCK), protocol: Int) -> NewFd, Forward, No, "sockets live at home";
     42 connect(sockfd: Fd, addr: addr_in(2), addrlen: Uint) -> Zero, Forward, Plain, "sockets live at home";
     43 accept(sockfd: Fd, addr: addr_out(2), addrlen: SockLen) -> NewFd, Forward, Plain, "sockets live at home";
     44 sendto(sockfd: Fd, buf: sent(2), len: Size, flags: Flags(&MSG), dest_addr: addr_in(5), addrlen: Uint) -> Count, SENDTO, Plain, "sockets live at home; MSG_ZEROCOPY keeps reading the buffer";
@@ -191,7 +191,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     50 listen(sockfd: Fd, backlog: Int) -> Zero, Forward, No, "sockets live at home";
     51 getsockname(sockfd: Fd, addr: addr_out(2), addrlen: SockLen) -> Zero, Forward, No, "sockets live at home";
     52 getpeername(sockfd: Fd, addr: addr_out(2), addrlen: SockLen) -> Zero, Forward, No, "sockets live at home";
-    53 socketpair(domain: Enum(&AF), r#type: Flags(&SOCK), protocol: Int, sv: outs(Shape::FdPair)) -> Zero, Forward, No, "sockets live at home";
+    53 socketpair(domain: Enum(&AF), type: Flags(&SOCK), protocol: Int, sv: outs(Shape::FdPair)) -> Zero, Forward, No, "sockets live at home";
     54 setsockopt(sockfd: Fd, level: Enum(&SOL), optname: Int, optval: Sub(&SETSOCKOPT), optlen: Uint) -> Zero, Forward, No, "by option: those with pointers inside go home";
     55 getsockopt(sockfd: Fd, level: Enum(&SOL), optname: Int, optval: Sub(&GETSOCKOPT), optlen: SockLen) -> Zero, Forward, No, "by option: those with pointers inside go home";
     56 clone(flags: Flags(&CLONE), stack: Addr, parent_tid: Addr, child_tid: Addr, tls: Addr) -> NewPid, Special, No, "a process or thread at both ends with one number (D6)";
@@ -241,7 +241,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     100 times(buf: outs(Shape::Tms)) -> Count, Local, No, "CPU time is spent by the body";
     101 ptrace(request: Enum(&PTRACE), pid: Pid, addr: Addr, data: Addr) -> Value, Home, Plain, "a tracer needs its tracees beside it";
     102 getuid() -> Count, Forward, No, "credentials are the deputy's";
-    103 syslog(r#type: Int, buf: got(2), len: Int) -> Count, Forward, Plain, "home's kernel log";
+    103 syslog(type: Int, buf: got(2), len: Int) -> Count, Forward, Plain, "home's kernel log";
     104 getgid() -> Count, Forward, No, "credentials are the deputy's";
     105 setuid(uid: Id) -> Zero, Forward, No, "credentials are the deputy's";
     106 setgid(gid: Id) -> Zero, Forward, No, "credentials are the deputy's";
@@ -386,8 +386,8 @@ pub(crate) static CALLS: &[Call] = calls! {
     245 mq_getsetattr(mqdes: Fd, newattr: ins(Shape::MqAttr), oldattr: outs(Shape::MqAttr)) -> Zero, Forward, No, "home's IPC namespace";
     246 kexec_load(entry: Addr, nr_segments: Size, segments: Addr, flags: Hex) -> Zero, Home, No, "pointers inside, and a native process should do this";
     247 waitid(idtype: Enum(&P), id: Pid, infop: WaitInfo, options: Flags(&WAIT), rusage: inouts(Shape::Rusage)) -> Zero, Forward, Plain, "children are home's";
-    248 add_key(r#type: Str, description: Str, payload: bytes(3), plen: Size, keyring: Int) -> Value, Forward, No, "keyrings are the deputy's";
-    249 request_key(r#type: Str, description: Str, callout_info: Str, dest_keyring: Int) -> Value, Forward, Plain, "keyrings are the deputy's";
+    248 add_key(type: Str, description: Str, payload: bytes(3), plen: Size, keyring: Int) -> Value, Forward, No, "keyrings are the deputy's";
+    249 request_key(type: Str, description: Str, callout_info: Str, dest_keyring: Int) -> Value, Forward, Plain, "keyrings are the deputy's";
     250 keyctl(operation: Enum(&KEYCTL_OP), arg2: Sub(&KEYCTL), arg3: Sub(&KEYCTL), arg4: Sub(&KEYCTL), arg5: Sub(&KEYCTL)) -> Value, Forward, No, "keyrings are the deputy's; unknown operations go home";
     251 ioprio_set(which: Enum(&IOPRIO_WHO), who: Pid, ioprio: Hex) -> Zero, Forward, No, "home does the I/O";
     252 ioprio_get(which: Enum(&IOPRIO_WHO), who: Pid) -> Bits, Forward, No, "home does the I/O";
@@ -450,7 +450,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     309 getcpu(cpu: outs(Shape::U32), node: outs(Shape::U32), tcache: Addr) -> Zero, Local, No, "the CPU that the body runs on";
     310 process_vm_readv(pid: Pid, local_iov: Addr, liovcnt: Size, remote_iov: Addr, riovcnt: Size, flags: Hex) -> Count, Home, No, "reads another process's memory";
     311 process_vm_writev(pid: Pid, local_iov: Addr, liovcnt: Size, remote_iov: Addr, riovcnt: Size, flags: Hex) -> Count, Home, No, "writes another process's memory";
-    312 kcmp(pid1: Pid, pid2: Pid, r#type: Int, idx1: Hex, idx2: Hex) -> Value, Home, No, "compares kernel objects, some of them the body's";
+    312 kcmp(pid1: Pid, pid2: Pid, type: Int, idx1: Hex, idx2: Hex) -> Value, Home, No, "compares kernel objects, some of them the body's";
     313 finit_module(fd: Fd, param_values: Str, flags: Hex) -> Zero, Forward, No, "home's kernel";
     314 sched_setattr(pid: Pid, attr: In(Own(48), Shape::SchedAttr), flags: Hex) -> Zero, Forward, No, "about home's processes";
     315 sched_getattr(pid: Pid, attr: Out(Bytes1(2), Shape::SchedAttr), size: Uint, flags: Hex) -> Zero, Forward, No, "about home's processes";
@@ -472,7 +472,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     331 pkey_free(pkey: Int) -> Zero, Local, No, "the body's own memory";
     332 statx(dirfd: DirFd, path: Path, flags: Flags(&AT_STATX), mask: Flags(&STATX), statxbuf: outs(Shape::Statx)) -> Zero, Forward, No, "the file tree is home's";
     333 io_pgetevents(ctx_id: Addr, min_nr: Long, nr: Long, events: Addr, timeout: Addr, sig: Addr) -> Count, Home, Plain, "its ring is at home";
-    334 rseq(rseq: Addr, rseq_len: Uint, flags: Hex, sig: Hex) -> Zero, Local, No, "the body's kernel writes it";
+    334 rseq(rseq: Addr, rseq_len: Hex, flags: Hex, sig: Hex) -> Zero, Local, No, "the body's kernel writes it";
     335 uretprobe() -> Value, Local, No, "belongs to a kernel trampoline; SIGILL elsewhere";
     336 uprobe() -> Value, Local, No, "belongs to a kernel trampoline; SIGILL elsewhere";
     424 pidfd_send_signal(pidfd: Fd, sig: Signal, info: ins(Shape::Siginfo), flags: Hex) -> Zero, Forward, No, "processes are home's";

@@ -219,6 +219,31 @@ fn unknown_numbers_and_requests_go_home() {
     }
 }
 
+#[test]
+fn a_call_made_again_gets_what_remains() {
+    use std::time::Duration;
+    let how = |name: &str, args: &[u64; 6]| match crate::wait_of(by_name(name).unwrap().nr, args) {
+        Wait::Timed(how) => how,
+        other => panic!("{name}: {other:?}"),
+    };
+    let args = [0, 0, 1500, 0, 0, 0];
+    let mut poll = planned("poll", args, &mut Pages::new([]));
+    assert_eq!(timeout(how("poll", &args), &poll), Some(Duration::from_millis(1500)));
+    set_timeout(how("poll", &args), &mut poll, Duration::from_micros(1001));
+    assert_eq!(poll.args[2], 2, "never shorter than what remains");
+
+    let mut mem = Pages::new(le(&[2, 999_999]));
+    let args = [0, 0, 0, 0, 0x10000, 0];
+    let mut select = planned("select", args, &mut mem);
+    assert_eq!(timeout(how("select", &args), &select), Some(Duration::new(2, 999_999_000)));
+    set_timeout(how("select", &args), &mut select, Duration::new(0, 999_999_001));
+    assert_eq!(select.bufs[0].data, le(&[1, 0]));
+
+    let args = [1, 1, 0x10000, 0, 0, 0];
+    let sleep = planned("clock_nanosleep", args, &mut mem);
+    assert_eq!(timeout(how("clock_nanosleep", &args), &sleep), None, "absolute");
+}
+
 /// Arguments that mean something more often than chance would have it.
 fn argument() -> impl Strategy<Value = u64> {
     prop_oneof![
