@@ -29,7 +29,8 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let open = text.iter().position(|byte| *byte == b'(')?;
     let close = text.iter().rposition(|byte| *byte == b')')?;
     let comm = String::from_utf8_lossy(text.get(open + 1..close)?).into_owned();
-    let fields: Vec<&str> = std::str::from_utf8(text.get(close + 1..)?).ok()?.split_ascii_whitespace().collect();
+    let fields: Vec<&str> =
+        std::str::from_utf8(text.get(close + 1..)?).ok()?.split_ascii_whitespace().collect();
     // `fields[0]` is field 3 of the manual page.
     Some(Stat {
         comm,

@@ -76,6 +76,7 @@ pub struct Supervisor {
     stats_file: Option<File>,
     first_has_ended: bool,
     stop_asked: bool,
+    repairs_made: u64,
 }
 
 /// Why a supervisor could not begin.
@@ -92,7 +93,9 @@ pub enum StartError {
 fn seize_hint(errno: Errno) -> &'static str {
     match errno.0 {
         // EPERM
-        1 => " (is mosix-run itself being traced, or ptrace forbidden by a sandbox or kernel.yama.ptrace_scope?)",
+        1 => {
+            " (is mosix-run itself being traced, or ptrace forbidden by a sandbox or kernel.yama.ptrace_scope?)"
+        }
         _ => "",
     }
 }
@@ -127,7 +130,8 @@ impl Supervisor {
         let control = match Control::open(first, &mut events) {
             Ok(control) => Some(control),
             Err(error) => {
-                console.verbose(format_args!("no control socket, so `mosix ps` will not see this run: {error}"));
+                console
+                    .verbose(format_args!("no control socket, so `mosix ps` will not see this run: {error}"));
                 None
             }
         };
@@ -155,6 +159,7 @@ impl Supervisor {
             stats_file: options.stats_file,
             first_has_ended: false,
             stop_asked: false,
+            repairs_made: 0,
         })
     }
 

@@ -24,7 +24,10 @@ mod tests {
 
     #[test]
     fn answers_for_a_zombie() {
-        let mut child = std::process::Command::new("sh").args(["-c", "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done"]).spawn().unwrap();
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done"])
+            .spawn()
+            .unwrap();
         let pid = child.id() as i32;
         // Wait for its end without reaping it.
         crate::wait::await_zombie(pid).unwrap();

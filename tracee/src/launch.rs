@@ -117,7 +117,10 @@ fn prepare(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Result
         .iter()
         .map(|argument| CString::new(argument.as_bytes()))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| Failure { status: STATUS_OWN_FAILURE, message: "an argument has a NUL byte".into() })?;
+        .map_err(|_| Failure {
+        status: STATUS_OWN_FAILURE,
+        message: "an argument has a NUL byte".into(),
+    })?;
     // Each thread is a subdirectory, and . and .. count too.
     if std::fs::metadata("/proc/self/task").is_ok_and(|task| task.nlink() > 3) {
         return Err(Failure {
@@ -235,7 +238,8 @@ fn leave_inherited_descriptors() -> Result<(), Errno> {
             return Err(Errno::last());
         }
     }
-    let listing = std::fs::read_dir("/proc/self/fd").map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    let listing =
+        std::fs::read_dir("/proc/self/fd").map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))?;
     let open: Vec<i32> = listing
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|fd| *fd > 2)
@@ -255,7 +259,9 @@ fn leave_inherited_descriptors() -> Result<(), Errno> {
 
 /// The command's limits on CPU time, file size, descriptors and memory are not the supervisor's.
 fn raise_limits() {
-    for resource in [libc::RLIMIT_CPU, libc::RLIMIT_FSIZE, libc::RLIMIT_NOFILE, libc::RLIMIT_AS, libc::RLIMIT_DATA] {
+    for resource in
+        [libc::RLIMIT_CPU, libc::RLIMIT_FSIZE, libc::RLIMIT_NOFILE, libc::RLIMIT_AS, libc::RLIMIT_DATA]
+    {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: both calls take a live rlimit. A soft limit may always be raised to the hard one.
         unsafe {

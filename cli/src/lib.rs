@@ -1,0 +1,6 @@
+//! The command lines of mosix-run and mosix.
+
+#![forbid(unsafe_code)]
+
+pub mod commands;
+pub mod run;
