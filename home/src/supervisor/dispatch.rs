@@ -72,6 +72,7 @@ impl Supervisor {
     fn group_stop(&mut self, at: &Stopped) -> Next {
         if let Some(thread) = self.table.threads.get_mut(&at.tid()) {
             thread.group_stopped = true;
+            thread.repair = None;
         }
         Next::Listen
     }
@@ -79,6 +80,9 @@ impl Supervisor {
     /// PTRACE_INTERRUPT of ours, or the end of a group-stop.
     fn interrupted(&mut self, at: &Stopped) -> Next {
         self.end_call_at_deadline(at);
+        if self.table.threads.get(&at.tid()).is_some_and(|thread| !thread.group_stopped) {
+            self.repair(at, 0);
+        }
         self.on_interrupt(at)
     }
 
@@ -160,8 +164,11 @@ impl Supervisor {
         }
     }
 
-    /// Whether the program would never see this signal: ignored, or discarded by default and without a handler.
+    /// Whether the program would never see this signal (0 is none, so true): ignored, or discarded by default and without a handler.
     pub(crate) fn is_ignored(&self, tid: Tid, signal: i32) -> bool {
+        if signal == 0 {
+            return true;
+        }
         let bit = 1u64 << (signal.clamp(1, 64) - 1);
         let has = |set: Option<u64>| set.is_some_and(|set| set & bit != 0);
         has(crate::procfs::ignored_signals(tid))
