@@ -1,4 +1,5 @@
-//! What the tests share: scripts in which `$RUN` is mosix-run or nothing.
+//! What the tests share: bash scripts in whose text `$RUN` is mosix-run or nothing, and `$DIR` a directory of their
+//! own.
 
 #![allow(dead_code)]
 
@@ -58,15 +59,16 @@ impl Drop for Dir {
 }
 
 fn script(text: &str, run: &str, dir: &Path) -> Command {
+    let text = text.replace("$RUN", run).replace("$DIR", &dir.display().to_string());
     let mut command = Command::new("bash");
-    command.args(["-c", text]).env("RUN", run).env("DIR", dir);
+    command.args(["-c", &text]).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
     command
 }
 
 /// Runs a script under bash with `$RUN` being mosix-run.
 pub fn shell(text: &str) -> Run {
     let dir = Dir::new();
-    Run::new(&mut script(text, &format!("{MOSIX_RUN}"), &dir.0))
+    Run::new(&mut script(text, MOSIX_RUN, &dir.0))
 }
 
 /// Runs a script natively and managed at home; everything must be the same.
@@ -88,8 +90,7 @@ pub fn as_nobody(text: &str) {
         let mut nobody = Command::new("setpriv");
         nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
         nobody.arg(command.get_program()).args(command.get_args());
-        nobody.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        nobody.env_remove("XDG_RUNTIME_DIR");
+        nobody.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         nobody
     });
 }
