@@ -126,7 +126,6 @@ static SETSOCKOPT_OPS: &[Op] = ops! {
     0x1_0000_003c SO_ZEROCOPY(optval: Addr, optlen: Uint) -> Zero, Home, No, "SO_ZEROCOPY: the kernel keeps reading the program's pages";
     0x40 IPT_SO_SET_REPLACE(optval: Addr, optlen: Uint) -> Zero, Home, No, "IPT_SO_SET_REPLACE: a pointer inside";
     0x29_0000_0040 IP6T_SO_SET_REPLACE(optval: Addr, optlen: Uint) -> Zero, Home, No, "IP6T_SO_SET_REPLACE: a pointer inside";
-    0x107_0000_0012 PACKET_FANOUT(optval: bytes(4), optlen: Uint) -> Zero, Forward, No, "a flat value";
     0x107_0000_0016 PACKET_FANOUT_DATA(optval: Addr, optlen: Uint) -> Zero, Home, No, "PACKET_FANOUT_DATA: a pointer inside";
 };
 

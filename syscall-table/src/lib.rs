@@ -6,6 +6,7 @@
 //! - [`by_number`], [`by_name`]: the rows;
 //! - [`place_of`]: where this very call, with these arguments, runs; [`seccomp_rules`]: what a filter needs;
 //! - [`plan`]: which bytes of the program go home with a call, and which come back ([`outputs`]);
+//! - [`render`]: a call as strace would print it;
 //! - [`docs`]: the page for people.
 
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ mod ioctl;
 mod lookup;
 pub mod plan;
 mod prctl;
+pub mod render;
 mod table;
 mod types;
 

@@ -72,7 +72,8 @@ pub enum Out {
     Full,
     /// All of it if the return value is positive.
     Positive,
-    /// All of it, whatever the return value. The bytes that went in were the program's own.
+    /// All of it, whatever the return value. The bytes that went in were the program's own. That it cannot be written
+    /// back is no error: select(2) leaves a timeout in read-only memory as it is.
     Always,
     /// `clamp(ret - before, 0, room)` bytes: a part of a vector after `before` bytes of other parts.
     Ret {
