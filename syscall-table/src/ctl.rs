@@ -1,11 +1,12 @@
 //! Sub-tables of the smaller multiplexed calls: futex, System V IPC, socket options, keyrings and others.
 
+use crate::kinds::Kind::*;
+use crate::kinds::{Len, Shape, bytes, got, ins, outs};
 use crate::types::Deadline::*;
-use crate::types::Kind::*;
 use crate::types::Ret::*;
 use crate::types::Wait::*;
 use crate::types::Where::*;
-use crate::types::{Key, Len, Op, Shape, SubTable, bytes, got, ins, ops, outs};
+use crate::types::{Key, Op, SubTable, ops};
 
 /// futex(2). What the filter did not let through is not private: home may hold the same word in a shared mapping.
 pub static FUTEX: SubTable = SubTable {

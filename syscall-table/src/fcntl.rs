@@ -1,11 +1,12 @@
 //! fcntl(2): every command of Linux 6.18.
 
 use crate::flags::{FD_FLAGS, LEASE, OPEN, SEALS};
-use crate::types::Kind::*;
+use crate::kinds::Kind::*;
+use crate::kinds::{Shape, inouts, ins, outs};
 use crate::types::Ret::*;
 use crate::types::Wait::*;
 use crate::types::Where::*;
-use crate::types::{Key, Op, Shape, SubTable, inouts, ins, ops, outs};
+use crate::types::{Key, Op, SubTable, ops};
 
 /// Locks, owners and leases belong to the deputy; so does everything else here.
 pub static FCNTL: SubTable = SubTable {

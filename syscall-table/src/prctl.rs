@@ -2,11 +2,12 @@
 //! concerns the process in the eyes of others to the deputy, the name to both.
 
 use crate::flags::CAP;
-use crate::types::Kind::*;
+use crate::kinds::Kind::*;
+use crate::kinds::{Len, Shape, outs};
 use crate::types::Ret::*;
 use crate::types::Wait::*;
 use crate::types::Where::*;
-use crate::types::{Key, Len, Op, Shape, SubTable, Test, ops, outs, test};
+use crate::types::{Key, Op, SubTable, Test, ops, test};
 
 const INT: u64 = 0xffff_ffff;
 

@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use crate::kinds::*;
 use crate::lookup::{Resolved, by_number, resolve};
 use crate::plan::GuestRead;
 use crate::types::*;

@@ -12,17 +12,16 @@ use crate::ctl::{
 use crate::fcntl::FCNTL;
 use crate::flags::*;
 use crate::ioctl::IOCTL;
+use crate::kinds::Dir::{In as ToKernel, Out as ToUser};
+use crate::kinds::Kind::*;
+use crate::kinds::Len::{Arg as Bytes1, ArgCut, ArgShort, ArgTimes, Own, PtrU32, RetTimes, RoomOwn};
+use crate::kinds::{Arg, Kind, Len, Shape, bytes, got, inouts, ins, outs};
 use crate::prctl::{PRCTL, PRCTL_LOCAL};
 use crate::types::Deadline::*;
-use crate::types::Dir::{In as ToKernel, Out as ToUser};
-use crate::types::Kind::*;
-use crate::types::Len::{Arg as Bytes1, ArgCut, ArgShort, ArgTimes, Own, PtrU32, RetTimes, RoomOwn};
 use crate::types::Place::*;
 use crate::types::Ret::*;
 use crate::types::Wait::*;
-use crate::types::{
-    Arg, Call, Deadline, Kind, Len, Otherwise, Place, Shape, Test, bytes, got, inouts, ins, outs, test,
-};
+use crate::types::{Call, Deadline, Otherwise, Place, Test, test};
 
 /// The highest number in the table.
 pub const LAST: u32 = 469;

@@ -6,7 +6,7 @@ use super::Printer;
 use super::shapes::{i32_at, u16_at, u32_at, u64_at};
 use super::values::{flags as named, hex, name, octal, signal};
 use crate::flags;
-use crate::types::Shape;
+use crate::kinds::Shape;
 
 impl Printer<'_> {
     /// Arguments that are there only sometimes.

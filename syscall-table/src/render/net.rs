@@ -7,7 +7,7 @@ use super::Printer;
 use super::shapes::{i32_at, u16_at, u32_at, u64_at};
 use super::values::{flags as named, hex, name, quoted, sigset};
 use crate::flags;
-use crate::types::{Dir, Kind};
+use crate::kinds::{Dir, Kind};
 
 impl Printer<'_> {
     pub(super) fn sockaddr(&mut self, addr: u64, len: u32) {

@@ -7,7 +7,7 @@ use super::values::{
     device, file_mode, flags as named, hex, name, octal, quoted, quoted_hex, signal, sigset,
 };
 use crate::flags::{self, FlagSet};
-use crate::types::{Len, Shape};
+use crate::kinds::{Len, Shape};
 
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])

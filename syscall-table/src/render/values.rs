@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::{Printer, errno};
 use crate::flags::{self, FlagSet};
-use crate::types::{Kind, Ret};
+use crate::kinds::Kind;
+use crate::types::Ret;
 
 /// `%#x` as C has it: 0 stays 0.
 pub(super) fn hex(value: u64) -> String {
