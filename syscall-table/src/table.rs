@@ -478,7 +478,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     333 io_pgetevents(ctx_id: Addr, min_nr: Long, nr: Long, events: Addr, timeout: Addr, sig: Addr) -> Count, Home, Plain, "its ring is at home";
     334 rseq(rseq: Addr, rseq_len: Hex, flags: Hex, sig: Hex) -> Zero, Local, No, "the body's kernel writes it";
     335 uretprobe() -> Value, Local, No, "belongs to a kernel trampoline; SIGILL elsewhere";
-    336 uprobe() -> Value, Local, No, "belongs to a kernel trampoline; SIGILL elsewhere";
+    336 uprobe() -> Value, Local, No, "belongs to a kernel trampoline; ENXIO elsewhere";
     424 pidfd_send_signal(pidfd: Fd, sig: Signal, info: ins(Shape::Siginfo), flags: Hex) -> Zero, Forward, No, "processes are home's";
     425 io_uring_setup(entries: Uint, p: Addr) -> NewFd, Home, No, "rings are shared memory that the kernel writes";
     426 io_uring_enter(fd: Fd, to_submit: Uint, min_complete: Uint, flags: Hex, arg: Addr, argsz: Size) -> Count, Home, Plain, "rings are shared memory that the kernel writes";
