@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::kinds::*;
 use crate::lookup::all;
 use crate::types::*;
 

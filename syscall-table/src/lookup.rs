@@ -1,5 +1,6 @@
 //! Finding a row, and evaluating it for the arguments at hand.
 
+use crate::kinds::*;
 use crate::table::{CALLS, COUNT, LAST};
 use crate::types::*;
 
