@@ -133,8 +133,8 @@ fn stops_from_outside() {
             terminal.run("kill -STOP %1; until jobs -s | grep -q Stopped; do :; done", 0);
             terminal.run("kill -CONT %1; until jobs -r | grep -q Running; do :; done", 0);
         }
-        terminal
-            .run("kill -STOP %1; until jobs -s | grep -q Stopped; do :; done; kill -KILL %1; wait %1", 137);
+        terminal.run("kill -STOP %1; until jobs -s | grep -q Stopped; do :; done", 0);
+        terminal.run("kill -KILL %1; until jobs | grep -q Killed; do :; done", 0);
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the tests share: bash scripts in whose text `$RUN` is mosix-run or nothing, and `$DIR` a directory of their
+//! What the tests share: bash scripts in whose text `$RUN` is mosix-run or nothing, `$TRACE` the same with a
+//! trace, and `$DIR` a directory of their
 //! own.
 
 #![allow(dead_code)]
@@ -59,7 +60,9 @@ impl Drop for Dir {
 }
 
 fn script(text: &str, run: &str, dir: &Path) -> Command {
-    let text = text.replace("$RUN", run).replace("$DIR", &dir.display().to_string());
+    let trace = if run.is_empty() { String::new() } else { format!("{run} --trace-syscalls -o /dev/null") };
+    let text =
+        text.replace("$TRACE", &trace).replace("$RUN", run).replace("$DIR", &dir.display().to_string());
     let mut command = Command::new("bash");
     command.args(["-c", &text]).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
     command
