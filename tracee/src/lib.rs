@@ -6,10 +6,12 @@
 
 pub mod area;
 pub mod capture;
+pub mod childfd;
 pub mod errno;
 pub mod foothold;
 pub mod image;
 pub mod inject;
+pub mod machine;
 pub mod maps;
 pub mod memory;
 pub mod pagemap;
@@ -18,6 +20,7 @@ pub mod regs;
 pub mod restore;
 pub mod sandbox;
 pub mod seccomp;
+pub mod signal;
 mod sys;
 pub mod wait;
 

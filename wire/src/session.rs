@@ -266,7 +266,7 @@ pub enum ToBody {
         threads: Vec<ThreadKey>,
         /// A body that this one follows (exec): end it first.
         replaces: Option<ProcessKey>,
-        /// Pages in it whose content is a file's that could not be named: mapped as zeroes and filled.
+        /// Signal dispositions as home knows them.
         dispositions: Dispositions,
     },
     /// Contents of pages from an address on.
@@ -312,6 +312,8 @@ pub enum FromBody {
     },
     /// All pages are sent; the body stays stopped until `Release` or `Resume`.
     PagesEnd,
+    /// `Bring` is not possible now: why.
+    CannotBring(String),
     /// A signal whose default is to stop the process came, and has no handler.
     StopDefault(i32),
     /// A signal to `thread` (or any) must interrupt its deputy's call.
@@ -369,8 +371,13 @@ pub enum Control {
         /// Raw result.
         ret: i64,
     },
-    /// To the node: report local calls as well.
-    TraceLocal,
+}
+
+/// Home's second message on [`Channel::CONTROL`], after its hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// Report local calls as well ([`Control::LocalCall`]): slow, for traces.
+    pub trace_local: bool,
 }
 
 #[cfg(test)]
