@@ -217,9 +217,9 @@ impl Link {
             self.conn.handle_timeout(now);
         }
         if !self.established && now >= self.handshake_by {
-            self.failed = Some(LinkError::NoAnswer(self.remote));
+            self.on_lost(ConnectionError::TimedOut);
         }
-        self.settle(now);
+        self.settle();
         self.transmit(now);
         self.result()
     }
@@ -264,7 +264,8 @@ impl Link {
     }
 
     /// Says that nothing more is sent on the channel; queued frames still go. When the peer has read to the
-    /// end, it ends its direction too, and both sides forget the channel.
+    /// end, it ends its direction too, and both sides forget the channel. Leaves with the next `flush`, `send`
+    /// or `drive`.
     pub fn finish(&mut self, channel: Channel) {
         self.channels.finish(&mut self.conn, channel.0);
     }
@@ -365,7 +366,7 @@ impl Link {
     }
 
     /// Carries events between the endpoint, the connection and the channels.
-    fn settle(&mut self, now: Instant) {
+    fn settle(&mut self) {
         while let Some(event) = self.conn.poll_endpoint_events() {
             if let Some(answer) = self.endpoint.handle_event(self.handle, event) {
                 self.conn.handle_event(answer);
@@ -382,14 +383,14 @@ impl Link {
             }
         }
         if !self.established {
-            self.check_established(now);
+            self.check_established();
         }
         self.channels.write_waiting(&mut self.conn);
     }
 
     /// A client has finished its part of the handshake before the node has looked at its certificate; only
     /// HANDSHAKE_DONE (RFC 9001 §4.1.2) says that the node accepted it.
-    fn check_established(&mut self, _now: Instant) {
+    fn check_established(&mut self) {
         let handshaking = self.conn.is_handshaking() || self.conn.is_closed();
         let confirmed = !self.is_client || self.conn.stats().frame_rx.handshake_done > 0;
         if handshaking || !confirmed {
@@ -408,7 +409,11 @@ impl Link {
 
     fn on_lost(&mut self, reason: ConnectionError) {
         let peer = self.peer_text();
-        self.fail(error::describe(reason, &peer, &self.own, self.remote, self.established));
+        let unanswered = self.is_client && !self.established && reason == ConnectionError::TimedOut;
+        self.fail(match unanswered {
+            true => LinkError::NoAnswer(self.remote),
+            false => error::describe(reason, &peer, &self.own),
+        });
     }
 
     /// Sends all that may leave, up to a drive's worth.

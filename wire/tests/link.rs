@@ -1,5 +1,6 @@
 //! Two real links over loopback UDP, driven by this thread in turn.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -290,12 +291,28 @@ fn nobody_at_the_port_is_said_at_once() {
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-/// Fifty peers at one port, all sockets of the kernel's choosing, no datagram to the wrong one.
 #[test]
 fn many_peers_share_the_port() {
+    share_the_port("127.0.0.1:0", "127.0.0.1");
+}
+
+#[test]
+fn many_peers_share_the_port_of_every_address() {
+    share_the_port("0.0.0.0:0", "127.0.0.2");
+}
+
+/// IPv4 peers of an IPv6 socket have mapped addresses (ipv6(7)).
+#[test]
+fn many_peers_share_the_port_of_both_protocols() {
+    share_the_port("[::]:0", "127.0.0.1");
+    share_the_port("[::]:0", "::1");
+}
+
+/// Fifty peers at one port, each with a socket that the kernel chooses; no datagram goes to the wrong one.
+fn share_the_port(bind: &str, reach: &str) {
     let (home, node) = Identity::ephemeral_pair().unwrap();
-    let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let addr = listener.local_addr().unwrap();
+    let mut listener = Listener::bind(bind.parse().unwrap()).unwrap();
+    let addr = SocketAddr::new(reach.parse().unwrap(), listener.local_addr().unwrap().port());
     let mut clients: Vec<_> = (0..50).map(|_| Link::connect(addr, &home, Instant::now()).unwrap()).collect();
     let mut servers = Vec::new();
     let give_up = Instant::now() + PATIENCE;
