@@ -22,7 +22,7 @@ pub use self::error::LinkError;
 pub use self::listener::{Incoming, Listener};
 use self::socket::{Sent, Socket};
 use crate::frame::MAX_FRAME_BYTES;
-use crate::identity::{Identity, PeerName};
+use crate::identity::{Identity, PeerName, client_tls};
 use crate::transport::{Channel, Transport};
 
 mod channels;
@@ -69,17 +69,28 @@ pub struct Link {
 impl Link {
     /// Starts a link to the node at `addr`, and returns before it answers.
     pub fn connect(addr: SocketAddr, identity: &Identity, now: Instant) -> Result<Link, LinkError> {
+        Link::connect_with(addr, config::client(client_tls(identity)?, addr)?, identity, now)
+    }
+
+    fn connect_with(
+        addr: SocketAddr,
+        config: quinn_proto::ClientConfig,
+        identity: &Identity,
+        now: Instant,
+    ) -> Result<Link, LinkError> {
         let any: SocketAddr = if addr.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
         let udp = UdpSocket::bind(any).map_err(LinkError::socket("open a UDP socket"))?;
         udp.connect(addr).map_err(|e| {
-            let errno = rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO);
-            LinkError::Unreachable(addr, errno)
+            LinkError::Unreachable(
+                addr,
+                rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO),
+            )
         })?;
         let socket = Socket::new(udp, addr)?;
         let mut endpoint = Endpoint::new(config::endpoint()?, None, socket.keeps_datagrams_whole(), None);
         // The name is not sent (no SNI) and not checked: the certificate says who it is.
         let (handle, conn) = endpoint
-            .connect(now, config::client(identity, addr)?, addr, "node.mosix.internal")
+            .connect(now, config, addr, "node.mosix.internal")
             .map_err(|e| LinkError::Protocol(addr.to_string(), e.to_string()))?;
         let mut link = Link::assemble(socket, endpoint, handle, conn, addr, identity, true, now);
         link.transmit(now);
@@ -478,5 +489,41 @@ impl Transport for Link {
 
     fn close(&mut self, code: u32, reason: &str) {
         Link::close(self, code, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `Link::connect` never does, but another program might.
+    #[test]
+    fn a_peer_without_a_certificate_is_refused() {
+        let (home, node) = Identity::ephemeral_pair().unwrap();
+        let mut listener = Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut tls = client_tls(&home).unwrap();
+        tls.client_auth_cert_resolver = crate::identity::no_client_certificate();
+        let config = config::client(tls, addr).unwrap();
+        let mut client = Link::connect_with(addr, config, &home, Instant::now()).unwrap();
+        let give_up = Instant::now() + Duration::from_secs(10);
+        let mut server = loop {
+            if let Some(incoming) = listener.accept(Instant::now()).unwrap() {
+                break Link::serve(incoming, &node, Instant::now()).unwrap();
+            }
+            assert!(Instant::now() < give_up);
+        };
+        let refused = loop {
+            let _ = client.drive(Instant::now());
+            if let Err(refused) = server.drive(Instant::now()) {
+                break refused.to_string();
+            }
+            assert!(Instant::now() < give_up);
+        };
+        assert!(refused.contains("shows no certificate of this cluster"), "{refused}");
+        while client.drive(Instant::now()).is_ok() {
+            assert!(Instant::now() < give_up);
+        }
+        assert!(!client.is_established() && !server.is_established());
     }
 }
