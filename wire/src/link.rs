@@ -60,6 +60,8 @@ pub struct Link {
     failed: Option<LinkError>,
     /// Bytes of the datagrams that the kernel had no room for, and where they split.
     unsent: Option<(usize, Option<usize>, Option<quinn_udp::EcnCodepoint>)>,
+    /// Something was queued since `transmit` last found nothing to send.
+    untold: bool,
     /// Scratch for outgoing datagrams.
     out: Vec<u8>,
     sent_bytes: u64,
@@ -155,6 +157,7 @@ impl Link {
             timer: Some(now),
             failed: None,
             unsent: None,
+            untold: true,
             out: Vec::new(),
             sent_bytes: 0,
             received_bytes: 0,
@@ -223,15 +226,19 @@ impl Link {
     /// Receives what has arrived, runs timers, and sends what is due, each up to 2 MiB.
     pub fn drive(&mut self, now: Instant) -> Result<(), LinkError> {
         self.result()?;
-        self.receive(now);
-        if self.timer.is_some_and(|timer| timer <= now) {
+        let arrived = self.receive(now);
+        let due = self.timer.is_some_and(|timer| timer <= now);
+        if due {
             self.conn.handle_timeout(now);
         }
         if !self.established && now >= self.handshake_by {
             self.on_lost(ConnectionError::TimedOut);
         }
-        self.settle();
-        self.transmit(now);
+        // A caller that spins comes here many times for nothing.
+        if arrived || due || self.untold || self.unsent.is_some() {
+            self.settle();
+            self.transmit(now);
+        }
         self.result()
     }
 
@@ -249,6 +256,7 @@ impl Link {
         if frame.len() > MAX_FRAME_BYTES {
             return Err(LinkError::FrameTooLong(frame.len()));
         }
+        self.untold = true;
         self.channels.send(&mut self.conn, channel.0, frame);
         Ok(())
     }
@@ -278,6 +286,7 @@ impl Link {
     /// end, it ends its direction too, and both sides forget the channel. Leaves with the next `flush`, `send`
     /// or `drive`.
     pub fn finish(&mut self, channel: Channel) {
+        self.untold = true;
         self.channels.finish(&mut self.conn, channel.0);
     }
 
@@ -338,19 +347,23 @@ impl Link {
         }
     }
 
-    fn receive(&mut self, now: Instant) {
-        for _ in 0..BATCHES_PER_DRIVE {
+    /// Whether anything came, or the link failed.
+    fn receive(&mut self, now: Instant) -> bool {
+        for round in 0..BATCHES_PER_DRIVE {
             let (meta, mut data) = match self.socket.receive() {
                 Ok(Some((meta, batch))) => (meta, BytesMut::from(batch)),
-                Ok(None) => return,
+                Ok(None) => return round > 0,
                 // Only a handshake ends by this: on an established link it may be forged, and the idle timer decides.
                 Err(errno) if socket::nobody_there(errno) => {
                     if !self.established {
                         self.fail(LinkError::Unreachable(self.remote, errno));
                     }
-                    return;
+                    return true;
                 }
-                Err(errno) => return self.fail(LinkError::Socket("receive from a UDP socket", errno)),
+                Err(errno) => {
+                    self.fail(LinkError::Socket("receive from a UDP socket", errno));
+                    return true;
+                }
             };
             let batch_bytes = data.len();
             self.received_bytes += batch_bytes as u64;
@@ -360,9 +373,10 @@ impl Link {
                 self.take(now, ecn, datagram);
             }
             if batch_bytes < LONE_BATCH_BYTES {
-                return;
+                break;
             }
         }
+        true
     }
 
     fn take(&mut self, now: Instant, ecn: Option<quinn_proto::EcnCodepoint>, datagram: BytesMut) {
@@ -435,6 +449,7 @@ impl Link {
                 let batch = self.socket.batch(self.conn.current_mtu());
                 let Some(t) = self.conn.poll_transmit(now, batch, &mut self.out) else {
                     self.timer = self.conn.poll_timeout();
+                    self.untold = false;
                     return;
                 };
                 let ecn = t.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8));
