@@ -142,7 +142,7 @@ impl Session {
         process.host = host;
         process.threads = vec![host];
         self.hosts.insert(host, key);
-        self.limit(host, &building.image);
+        limit(host, &building.image);
         let leader = take_over(host)?;
         // It waits in pause(2): the instruction before is a `syscall`.
         let site = leader.regs()?.rip - tracee::regs::SYSCALL_LEN;
@@ -235,13 +235,6 @@ impl Session {
         Ok(())
     }
 
-    /// Home's limits on memory, as far as this node may set them.
-    fn limit(&self, host: Tid, image: &Image) {
-        for (resource, soft, hard) in &image.limits {
-            restore::limit(host, *resource, *soft, *hard);
-        }
-    }
-
     /// Lets a built body run.
     pub(crate) fn go(&mut self, key: ProcessKey) -> Result<(), SessionError> {
         let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
@@ -294,6 +287,13 @@ impl State {
         let tid = stopped.tid();
         let running = stopped.resume(how, signal).unwrap_or_else(|_| Running::attached(tid));
         State::Running(running, native)
+    }
+}
+
+/// Home's limits on memory, as far as this node may set them.
+fn limit(host: Tid, image: &Image) {
+    for (resource, soft, hard) in &image.limits {
+        restore::limit(host, *resource, *soft, *hard);
     }
 }
 

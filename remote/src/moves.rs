@@ -155,7 +155,6 @@ impl Session {
 
     /// Waits until no more than `bytes` are queued on the link.
     pub(crate) fn drain_to(&mut self, bytes: usize) -> Result<(), SessionError> {
-        use wire::Transport;
         while self.link.queued_bytes() > bytes {
             let now = std::time::Instant::now();
             self.link.wait(self.link.deadline().unwrap_or(now + std::time::Duration::from_millis(100)))?;

@@ -10,13 +10,13 @@ use tracee::childfd::ChildFd;
 use tracee::image::FileRef;
 use tracee::sandbox::{ClockOffsets, Sandbox, SandboxError};
 use tracee::wait::{self, CpuTime};
-use tracee::{Errno, Event, Stop, Tid, signal};
+use tracee::{Errno, Event, Tid, signal};
 use wire::message::{self, Hello};
 use wire::session::{
     self, CONTENT, ContentPart, Control, Down, FromBody, Owner, ProcessKey, ThreadKey, ToBody, Up,
     WantContent,
 };
-use wire::{Channel, Link, LinkError, Transport};
+use wire::{Channel, Link, LinkError};
 
 use crate::body::{Ask, Early, Phase, Process, State, Thread};
 use crate::cache::{Cache, Progress};

@@ -139,7 +139,7 @@ impl Session {
             // Whether it stops is for home to say: only there the process group means anything.
             let key = process.key;
             process.frozen = true;
-            self.settle_call(&stopped);
+            settle_call(&stopped);
             if let Some(thread) = self.threads.get_mut(&host) {
                 thread.state = State::Held(stopped);
             }
@@ -152,21 +152,6 @@ impl Session {
         Ok(())
     }
 
-    /// At a stop inside an interrupted call of the body's own kernel: makes the registers those of a thread that
-    /// will make the call again. Everything that can block here may be made again: a futex with a relative timeout
-    /// (-516) instead wakes spuriously, as futex(2) allows.
-    fn settle_call(&self, stopped: &Stopped) {
-        let Ok(mut regs) = stopped.regs() else { return };
-        let Some(nr) = regs.call() else { return };
-        match regs.ret() {
-            restart::SYS | restart::NOINTR | restart::NOHAND => regs.rearm(nr),
-            restart::BLOCK => regs.finish_call(0),
-            -4 if nr == RT_SIGTIMEDWAIT => regs.rearm(nr),
-            _ => return,
-        }
-        stopped.set_regs(&regs).ok();
-    }
-
     fn on_interrupt(&mut self, host: Tid, stopped: Stopped, native: Native) -> Result<(), SessionError> {
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         let key = thread.process;
@@ -175,7 +160,7 @@ impl Session {
             thread.state = State::run(stopped, how, 0, native);
             return Ok(());
         }
-        self.settle_call(&stopped);
+        settle_call(&stopped);
         if let Some(thread) = self.threads.get_mut(&host) {
             thread.state = State::Held(stopped);
         }
@@ -189,7 +174,7 @@ impl Session {
         let Ok(regs) = stopped.regs() else { return Ok(self.lost(host, stopped)) };
         if let Native::TimedWait(address) = native {
             if regs.ret() == -4 && !process.may_run() {
-                self.settle_call(&stopped);
+                settle_call(&stopped);
                 let key = process.key;
                 if let Some(thread) = self.threads.get_mut(&host) {
                     thread.state = State::Held(stopped);
@@ -237,3 +222,18 @@ impl Session {
 }
 
 const STOP: i32 = 19;
+
+/// At a stop inside an interrupted call of the body's own kernel: makes the registers those of a thread that
+/// will make the call again. Everything that can block here may be made again: a futex with a relative timeout
+/// (-516) instead wakes spuriously, as futex(2) allows.
+fn settle_call(stopped: &Stopped) {
+    let Ok(mut regs) = stopped.regs() else { return };
+    let Some(nr) = regs.call() else { return };
+    match regs.ret() {
+        restart::SYS | restart::NOINTR | restart::NOHAND => regs.rearm(nr),
+        restart::BLOCK => regs.finish_call(0),
+        -4 if nr == RT_SIGTIMEDWAIT => regs.rearm(nr),
+        _ => return,
+    }
+    stopped.set_regs(&regs).ok();
+}

@@ -249,7 +249,7 @@ impl Session {
         flags: i32,
     ) -> Result<(), SessionError> {
         let mut room = ARGS_BYTES_MAX;
-        let read = || -> Result<_, Errno> {
+        let mut read = || -> Result<_, Errno> {
             let path = memory::read_string(host, path, PATH_BYTES_MAX)?;
             Ok((path, strings(host, argv, &mut room)?, strings(host, envp, &mut room)?))
         };
@@ -502,7 +502,11 @@ fn make_child(
             }
             Ok((tid, event, time)) => return Err(Failure::Gone(tid, event, time)),
             Err(_) => {
-                return Err(Failure::Gone(host, Event::Killed { signal: 9, core: false }, Default::default()));
+                return Err(Failure::Gone(
+                    host,
+                    Event::Killed { signal: 9, core: false },
+                    Default::default(),
+                ));
             }
         }
     }
