@@ -146,7 +146,11 @@ impl Session {
         let leader = take_over(host)?;
         // It waits in pause(2): the instruction before is a `syscall`.
         let site = leader.regs()?.rip - tracee::regs::SYSCALL_LEN;
+        let rseq = leader.rseq()?;
         let mut injector = Injector::new(leader, site)?;
+        if let Some(rseq) = rseq {
+            restore::unregister_rseq(&mut injector, rseq)?;
+        }
         let own = maps::read(host)?;
         let taken: Vec<_> = own.iter().map(|mapping| (mapping.start, mapping.end)).collect();
         let image = &building.image;

@@ -3,6 +3,7 @@
 use crate::foothold::Foothold;
 use crate::image::{Backing, FileRef, Image, Layout, ThreadImage, Vma, vma};
 use crate::inject::{InjectError, Injector};
+use crate::ptrace::Rseq;
 use crate::{Errno, Tid, memory};
 
 /// End of the user address space that munmap accepts with four-level page tables.
@@ -189,6 +190,13 @@ pub fn thread(injector: &mut Injector, foothold: &Foothold, image: &ThreadImage)
     *injector.saved_mut() = image.regs;
     *injector.mask_mut() = image.sigmask;
     Ok(())
+}
+
+/// Takes a restartable sequence area away: one whose memory vanishes is a SIGSEGV.
+pub fn unregister_rseq(injector: &mut Injector, rseq: Rseq) -> Result<(), InjectError> {
+    const RSEQ_FLAG_UNREGISTER: u64 = 1;
+    let args = [rseq.pointer, u64::from(rseq.size), RSEQ_FLAG_UNREGISTER, u64::from(rseq.signature), 0, 0];
+    injector.call("rseq", libc::SYS_rseq, args).map(drop)
 }
 
 /// Takes one thread's kernel-registered pointers away before its memory goes (PITFALLS of rseq: a registered area
