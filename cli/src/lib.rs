@@ -3,4 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod commands;
+pub mod node;
 pub mod run;

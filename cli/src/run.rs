@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::node::{self, Node};
 use clap::Parser;
 use home::Options;
 use tracee::launch::{self, Failure, STATUS_OWN_FAILURE};
@@ -66,21 +67,36 @@ fn start(arguments: Arguments) -> Failure {
         Ok(options) => options,
         Err(failure) => return failure,
     };
-    launch::launch(&arguments.command, |handshake| home::run(handshake, options))
+    let node = match (&arguments.on, arguments.loopback) {
+        (Some(address), _) => Some(Node::At(address.clone(), arguments.identity.clone())),
+        (None, true) => Some(Node::Loopback),
+        (None, false) => None,
+    };
+    launch::launch(&arguments.command, |handshake| {
+        let mut options = options;
+        match node.as_ref().map(node::connect).transpose() {
+            Ok(link) => {
+                options.node = link;
+                home::run(handshake, options)
+            }
+            Err(message) => {
+                handshake.fail(&message);
+                STATUS_OWN_FAILURE
+            }
+        }
+    })
 }
 
 fn options(arguments: &Arguments) -> Result<Options, Failure> {
     let own = |message: String| Failure { status: STATUS_OWN_FAILURE, message };
-    if arguments.loopback || arguments.on.is_some() {
-        return Err(own("this version runs programs at home only: leave out --loopback and --on".into()));
-    }
     let create = |path: &Path| {
         File::create(path).map_err(|error| own(format!("cannot write {}: {error}", path.display())))
     };
     let stderr = || rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 3).ok();
     let trace_file = arguments.output.as_deref().map(create).transpose()?;
     Ok(Options {
-        home_only: true,
+        home_only: !arguments.loopback && arguments.on.is_none(),
+        node: None,
         trace_syscalls: arguments.trace_syscalls,
         trace_stderr: if arguments.trace_syscalls && trace_file.is_none() { stderr() } else { None },
         trace_file,

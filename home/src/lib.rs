@@ -1,9 +1,11 @@
-//! The home side: the supervisor of a managed process tree, its table of processes, the control socket, the trace
-//! and the report.
+//! The home side: the supervisor of a managed process tree, its table of processes, deputies of what is away, the
+//! control socket, the trace and the report.
 
 #![forbid(unsafe_code)]
 
+pub mod away;
 mod console;
+mod content;
 pub mod control;
 mod process;
 pub mod procfs;

@@ -11,12 +11,15 @@ pub enum Place {
     /// Here, natively.
     #[default]
     Home,
+    /// On a node, by its name.
+    Node(String),
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Home => f.write_str("home"),
+            Place::Node(name) => f.write_str(name),
         }
     }
 }
@@ -85,6 +88,8 @@ pub enum ThreadState {
     Stopped(Stopped),
     /// In a group-stop, listening for SIGCONT.
     Listening(Running),
+    /// A deputy's: the away side has it.
+    Away,
     /// Killed; its end has not been reported yet.
     Dead,
 }

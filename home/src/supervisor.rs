@@ -6,6 +6,7 @@
 //! - `repair` keeps ignored signals from changing what a program at home sees;
 //! - `placement` keeps this thread on the core of the process it serves.
 
+mod away;
 mod births;
 mod commands;
 mod dispatch;
@@ -42,7 +43,7 @@ const SIGCHLD: i32 = rustix::process::Signal::CHILD.as_raw();
 const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
 
 /// What a supervisor is started with. All descriptors have FD_CLOEXEC.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Options {
     /// Nothing moves, because the user said so.
     pub home_only: bool,
@@ -52,6 +53,8 @@ pub struct Options {
     pub trace_file: Option<File>,
     /// Where the report goes.
     pub stats_file: Option<File>,
+    /// An established link to the node where the program shall compute.
+    pub node: Option<wire::Link>,
     /// A copy of standard error, held for `-v` lines until the first process has ended.
     pub verbose: Option<OwnedFd>,
     /// A copy of standard error, held for the trace as long as a process is managed.
@@ -71,6 +74,7 @@ pub struct Supervisor {
     pub(crate) stats: Stats,
     pub(crate) trace: Option<Trace>,
     pub(crate) home_only: bool,
+    pub(crate) elsewhere: away::Elsewhere,
     placement: placement::Placement,
     signals: Signals,
     stats_file: Option<File>,
@@ -88,6 +92,9 @@ pub enum StartError {
     /// epoll or signalfd.
     #[error("cannot set up the supervisor's poll loop: {0}")]
     Loop(#[from] io::Error),
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] crate::away::NodeError),
 }
 
 fn seize_hint(errno: Errno) -> &'static str {
@@ -144,7 +151,7 @@ impl Supervisor {
         let stay = options.home_only.then_some(StayReason::Asked);
         let mut table = Table::default();
         table.add_process(first, 0, stay, ThreadState::Running(running));
-        Ok(Supervisor {
+        let mut supervisor = Supervisor {
             first,
             table,
             events,
@@ -154,26 +161,35 @@ impl Supervisor {
             stats: Stats::default(),
             trace,
             home_only: options.home_only,
+            elsewhere: away::Elsewhere::default(),
             placement: placement::Placement::new(),
             signals,
             stats_file: options.stats_file,
             first_has_ended: false,
             stop_asked: false,
             repairs_made: 0,
-        })
+        };
+        if let Some(link) = options.node {
+            let away = crate::away::Away::meet(link, &first.to_string(), supervisor.trace.is_some())?;
+            supervisor.watch_node(away)?;
+        }
+        Ok(supervisor)
     }
 
     fn work(&mut self) {
         let mut ready = Vec::new();
         loop {
             self.take_reports();
+            while self.drive_away() {
+                self.take_reports();
+            }
             if self.table.processes.is_empty() || self.stop_asked {
                 break;
             }
             if let Some(trace) = &mut self.trace {
                 trace.flush();
             }
-            if let Err(error) = self.events.wait(self.timers.next(), &mut ready) {
+            if let Err(error) = self.events.wait(self.next_deadline(), &mut ready) {
                 // Without its loop the supervisor can serve nobody: its end lets everything go on untraced.
                 self.console.say(self.first, format_args!("the supervisor's poll loop failed: {error}"));
                 break;
@@ -189,8 +205,14 @@ impl Supervisor {
         self.finish();
     }
 
+    fn next_deadline(&self) -> Option<Instant> {
+        [self.timers.next(), self.away_deadline()].into_iter().flatten().min()
+    }
+
     fn ready(&mut self, source: Source) {
         match source {
+            // Driven on every round.
+            Source::Link => {}
             Source::Signals => {
                 if self.signals.take() & (1 << (SIGTERM - 1)) != 0 {
                     self.stop_asked = true;
@@ -213,6 +235,7 @@ impl Supervisor {
     fn timer(&mut self, timer: Timer) {
         match timer {
             Timer::CallDeadline { tid, sequence } => self.call_deadline(tid, sequence),
+            Timer::Revisit { pid, serial, after } => self.revisit(pid, serial, after),
         }
     }
 
@@ -234,6 +257,7 @@ impl Supervisor {
     /// Everything that must be on disk when the last process is gone. What still runs (after SIGTERM) goes on by
     /// itself: the kernel detaches the tracees of a tracer that ends.
     fn finish(&mut self) {
+        self.leave_node();
         if let Some(trace) = &mut self.trace {
             trace.flush();
         }
@@ -244,6 +268,7 @@ impl Supervisor {
     }
 
     fn write_stats(&mut self) {
+        self.count_away();
         if let Some(file) = &self.stats_file
             && let Err(error) = self.stats.write(file)
         {

@@ -320,6 +320,13 @@ pub fn nonzero_parts(start: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
     parts.into_iter().map(|(from, to)| (start + from as u64, &bytes[from..to])).collect()
 }
 
+/// The pages of a run that are all zero.
+pub fn zero_pages(start: u64, bytes: &[u8]) -> Vec<u64> {
+    let zero = |page: &[u8]| page.iter().all(|byte| *byte == 0);
+    let pages = bytes.chunks(4096).enumerate();
+    pages.filter(|(_, page)| zero(page)).map(|(i, _)| start + 4096 * i as u64).collect()
+}
+
 /// Whether clean pages come from a file.
 pub fn file_of(vma: &Vma) -> Option<&FileRef> {
     match &vma.backing {

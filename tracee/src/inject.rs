@@ -14,7 +14,7 @@ use crate::{Errno, Event, Running, Stop, Stopped, Tid};
 #[derive(Debug, thiserror::Error)]
 pub enum InjectError {
     /// The thread ended; the report was taken and is handed on. The caller treats it as if it came from waiting.
-    #[error("the process ended meanwhile")]
+    #[error("the process ended meanwhile: {1:?}")]
     Gone(Tid, Event, CpuTime),
     /// ptrace refused.
     #[error("ptrace: {0}")]
@@ -110,6 +110,10 @@ impl Injector {
                     self.child = Some(self.thread().event_message()? as Tid);
                 }
                 Stop::Seccomp | Stop::Interrupt | Stop::Syscall => {}
+                // Only a fault of ours can be synchronous: the `syscall` instruction is not where it should be.
+                Stop::Signal(signal @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE)) => {
+                    return Err(InjectError::Unexpected(Stop::Signal(signal)));
+                }
                 Stop::Signal(signal) | Stop::Group(signal) => {
                     if signal != libc::SIGTRAP {
                         self.deferred.push(signal);

@@ -373,3 +373,22 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
         }
     }
 }
+
+/// Forks a child that runs `work` and ends with its status; it is killed when the calling thread ends. The calling
+/// process must have a single thread.
+pub fn fork(work: impl FnOnce() -> u8) -> Result<Tid, Errno> {
+    let parent = std::process::id() as Tid;
+    // SAFETY: this process has one thread, so the child's copy of memory is consistent.
+    match unsafe { libc::fork() } {
+        -1 => Err(Errno::last()),
+        0 => {
+            // SAFETY: numbers only.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+            // SAFETY: getppid cannot fail. The parent may have died before the line above.
+            let status = if unsafe { libc::getppid() } == parent { work() } else { 1 };
+            // SAFETY: ends the process without running what the parent registered.
+            unsafe { libc::_exit(i32::from(status)) }
+        }
+        pid => Ok(pid),
+    }
+}

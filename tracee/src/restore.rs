@@ -3,6 +3,7 @@
 use crate::foothold::Foothold;
 use crate::image::{Backing, FileRef, Image, Layout, ThreadImage, Vma, vma};
 use crate::inject::{InjectError, Injector};
+use crate::ptrace::Rseq;
 use crate::{Errno, Tid, memory};
 
 /// End of the user address space that munmap accepts with four-level page tables.
@@ -191,6 +192,13 @@ pub fn thread(injector: &mut Injector, foothold: &Foothold, image: &ThreadImage)
     Ok(())
 }
 
+/// Takes a restartable sequence area away: one whose memory vanishes is a SIGSEGV.
+pub fn unregister_rseq(injector: &mut Injector, rseq: Rseq) -> Result<(), InjectError> {
+    const RSEQ_FLAG_UNREGISTER: u64 = 1;
+    let args = [rseq.pointer, u64::from(rseq.size), RSEQ_FLAG_UNREGISTER, u64::from(rseq.signature), 0, 0];
+    injector.call("rseq", libc::SYS_rseq, args).map(drop)
+}
+
 /// Takes one thread's kernel-registered pointers away before its memory goes (PITFALLS of rseq: a registered area
 /// that vanishes is a SIGSEGV).
 pub fn unregister(injector: &mut Injector, image: &ThreadImage) -> Result<(), InjectError> {
@@ -237,4 +245,16 @@ pub fn queue(
 fn write_words(injector: &Injector, address: u64, words: &[u64]) -> Result<(), Errno> {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     memory::write_all(injector.tid(), address, &bytes)
+}
+
+/// Sets a resource limit of another process, or as much of it as the kernel grants.
+pub fn limit(pid: Tid, resource: i32, soft: u64, hard: u64) {
+    let mut now = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointers are to live structs or NULL. A refusal leaves the node's own limit, which is no less safe.
+    unsafe {
+        let resource = resource as libc::__rlimit_resource_t;
+        libc::prlimit64(pid, resource, std::ptr::null(), &mut now);
+        let wanted = libc::rlimit64 { rlim_cur: soft.min(now.rlim_max), rlim_max: hard.min(now.rlim_max) };
+        libc::prlimit64(pid, resource, &wanted, std::ptr::null_mut());
+    }
 }

@@ -16,7 +16,10 @@ use crate::{Errno, Tid, memory};
 /// The namespaces of one session.
 #[derive(Debug)]
 pub struct Sandbox {
+    /// Requests to the first process, and reports.
     socket: OwnedFd,
+    /// Descriptors for bodies: the first process listens on the other one.
+    passing: OwnedFd,
     keeper: Tid,
 }
 
@@ -29,8 +32,9 @@ pub struct ClockOffsets {
     pub boottime_ns: i64,
 }
 
-/// The descriptor under which every body has its end of the socket.
-const BODY_SOCKET: RawFd = 3;
+/// The descriptors under which the sandbox's processes have their ends of the two sockets.
+const REQUESTS: RawFd = 3;
+const PASSING: RawFd = 4;
 /// uid and gid of bodies when the node runs as root.
 const NOBODY: u32 = 65534;
 const CAP_CHECKPOINT_RESTORE: u32 = 40;
@@ -53,14 +57,8 @@ impl Sandbox {
         if threads != 1 {
             return Err(fail("the process has other threads", Errno(libc::EBUSY)));
         }
-        let mut ends = [0; 2];
-        let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
-        // SAFETY: the array has room for two descriptors.
-        if unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } < 0 {
-            return Err(fail("socketpair", Errno::last()));
-        }
-        // SAFETY: the kernel just made both descriptors for us.
-        let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
+        let (ours, theirs) = socketpair().map_err(|errno| fail("socketpair", errno))?;
+        let (passing, taking) = socketpair().map_err(|errno| fail("socketpair", errno))?;
         let on: libc::c_int = 1;
         // SAFETY: the option value is a live int of the size given.
         unsafe {
@@ -77,12 +75,13 @@ impl Sandbox {
         match unsafe { libc::fork() } {
             -1 => Err(fail("fork", Errno::last())),
             0 => {
-                drop(ours);
-                keeper(theirs, filter, clocks)
+                drop((ours, passing));
+                keeper([theirs, taking], filter, clocks)
             }
             pid => {
                 drop(theirs);
-                let sandbox = Sandbox { socket: ours, keeper: pid };
+                drop(taking);
+                let sandbox = Sandbox { socket: ours, passing, keeper: pid };
                 match sandbox.receive() {
                     Ok((Report::Ready, _)) => Ok(sandbox),
                     Ok((Report::Failed(step, errno), _)) => Err(SandboxError { step, errno }),
@@ -122,14 +121,14 @@ impl Sandbox {
         foothold: &Foothold,
         fd: RawFd,
     ) -> Result<i32, InjectError> {
-        send_fd(self.socket.as_raw_fd(), fd)?;
+        send_fd(self.passing.as_raw_fd(), fd)?;
         // struct msghdr, then its iovec, its one byte of data and its control buffer, all in the scratch page.
         let scratch = foothold.scratch();
         let (iov, data, control) = (scratch + 64, scratch + 96, scratch + 128);
         let words = [0, 0, iov, 1, control, 64, 0, 0, data, 1];
         let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
         memory::write_all(injector.tid(), scratch, &bytes)?;
-        injector.call("recvmsg", libc::SYS_recvmsg, [BODY_SOCKET as u64, scratch, 0, 0, 0, 0])?;
+        injector.call("recvmsg", libc::SYS_recvmsg, [PASSING as u64, scratch, 0, 0, 0, 0])?;
         let mut fd = [0; 4];
         // struct cmsghdr is 16 bytes long; the descriptor follows.
         memory::read_exact(injector.tid(), control + 16, &mut fd)?;
@@ -186,6 +185,17 @@ impl Report {
     }
 }
 
+fn socketpair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let mut ends = [0; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: the array has room for two descriptors.
+    if unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } < 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: the kernel just made both descriptors for us.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}
+
 fn send_fd(socket: RawFd, fd: RawFd) -> Result<(), Errno> {
     let mut byte = 0u8;
     let mut control = [0u64; 4];
@@ -228,16 +238,16 @@ fn check_io(step: &str, result: io::Result<()>) -> Result<(), (String, Errno)> {
 }
 
 /// The outer process: makes the namespaces, then waits for their first process.
-fn keeper(socket: OwnedFd, filter: &Filter, clocks: ClockOffsets) -> ! {
+fn keeper([socket, taking]: [OwnedFd; 2], filter: &Filter, clocks: ClockOffsets) -> ! {
     if let Err((step, errno)) = make_namespaces(clocks) {
         fail(socket.as_raw_fd(), &step, errno);
     }
     // SAFETY: one thread, as in the parent.
     match unsafe { libc::fork() } {
         -1 => fail(socket.as_raw_fd(), "fork", Errno::last()),
-        0 => first_process(socket, filter),
+        0 => first_process([socket, taking], filter),
         pid => {
-            drop(socket);
+            drop((socket, taking));
             // Hold no descriptor of the node's: the socket's other end must close with the node.
             close_all_but(&[]);
             let mut status = 0;
@@ -301,16 +311,16 @@ fn make_namespaces(clocks: ClockOffsets) -> Result<(), (String, Errno)> {
 
 const CLONE_NEWTIME: libc::c_int = 0x80;
 
-fn first_process(socket: OwnedFd, filter: &Filter) -> ! {
-    if let Err((step, errno)) = settle(&socket) {
+fn first_process([socket, taking]: [OwnedFd; 2], filter: &Filter) -> ! {
+    if let Err((step, errno)) = settle(&socket, &taking) {
         fail(socket.as_raw_fd(), &step, errno);
     }
-    std::mem::forget(socket);
-    report(BODY_SOCKET, b"r");
+    std::mem::forget((socket, taking));
+    report(REQUESTS, b"r");
     loop {
         let mut pid: Tid = 0;
         // SAFETY: receives at most four bytes into a live local.
-        let got = unsafe { libc::recv(BODY_SOCKET, (&raw mut pid).cast(), size_of::<Tid>(), 0) };
+        let got = unsafe { libc::recv(REQUESTS, (&raw mut pid).cast(), size_of::<Tid>(), 0) };
         match got {
             4 => make_body(pid, filter),
             -1 if Errno::last() == Errno::EINTR => {}
@@ -319,7 +329,7 @@ fn first_process(socket: OwnedFd, filter: &Filter) -> ! {
     }
 }
 
-fn settle(socket: &OwnedFd) -> Result<(), (String, Errno)> {
+fn settle(socket: &OwnedFd, taking: &OwnedFd) -> Result<(), (String, Errno)> {
     // From 6.14 on the limit of pids is per namespace; before, the machine's holds.
     fs::write("/proc/sys/kernel/pid_max", "4194304").ok();
     // SAFETY: in every call below strings are NUL-terminated literals, structs are live locals of the kernel's layout.
@@ -335,8 +345,12 @@ fn settle(socket: &OwnedFd) -> Result<(), (String, Errno)> {
         check("umount", libc::umount2(c".".as_ptr(), libc::MNT_DETACH).into())?;
         let flags = flags | libc::MS_REMOUNT | libc::MS_RDONLY;
         check("read-only root", libc::mount(none, c"/".as_ptr(), none, flags, none.cast()).into())?;
-        check("dup2", libc::dup2(socket.as_raw_fd(), BODY_SOCKET).into())?;
-        close_all_but(&[BODY_SOCKET]);
+        // Both out of the way first: one may have the number that the other is to get.
+        let high = libc::fcntl(socket.as_raw_fd(), libc::F_DUPFD, PASSING + 1);
+        let higher = libc::fcntl(taking.as_raw_fd(), libc::F_DUPFD, PASSING + 1);
+        check("dup2", libc::dup2(high, REQUESTS).into())?;
+        check("dup2", libc::dup2(higher, PASSING).into())?;
+        close_all_but(&[REQUESTS, PASSING]);
         check("no_new_privs", libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())?;
         for capability in 0..64 {
             if capability != CAP_CHECKPOINT_RESTORE {
@@ -366,7 +380,7 @@ fn make_body(pid: Tid, filter: &Filter) {
     // SAFETY: a fork (no shared memory) of a process with one thread; the arguments are live.
     match unsafe { libc::syscall(libc::SYS_clone3, args.as_ptr(), size_of_val(&args)) } {
         0 => {
-            report(BODY_SOCKET, b"b");
+            report(REQUESTS, b"b");
             // SAFETY: resetting to the default disposition runs nothing.
             unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
             if filter.install().is_err() {
@@ -380,7 +394,7 @@ fn make_body(pid: Tid, filter: &Filter) {
         -1 => {
             let mut bytes = vec![b'f'];
             bytes.extend_from_slice(&Errno::last().0.to_le_bytes());
-            report(BODY_SOCKET, &bytes);
+            report(REQUESTS, &bytes);
         }
         _ => {}
     }

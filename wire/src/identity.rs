@@ -19,6 +19,8 @@ mod error;
 mod store;
 mod verify;
 
+#[cfg(test)]
+pub(crate) use self::verify::no_client_certificate;
 pub(crate) use self::verify::{client_tls, server_tls};
 
 /// Longest cluster, node or user name. A host name label has at most 63 octets (RFC 1035 §2.3.4).

@@ -8,7 +8,7 @@
 //!                                                                    link.send(channel, frame)
 //! ```
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,14 @@ pub use self::error::LinkError;
 pub use self::listener::{Incoming, Listener};
 use self::socket::{Sent, Socket};
 use crate::frame::MAX_FRAME_BYTES;
-use crate::identity::{Identity, PeerName};
+use crate::identity::PeerName;
 use crate::transport::{Channel, Transport};
 
 mod channels;
 mod config;
 mod error;
 mod listener;
+mod open;
 mod socket;
 
 /// Batches received or sent in one `drive` before the caller's other descriptors have their turn: 2 MiB each way.
@@ -60,6 +61,8 @@ pub struct Link {
     failed: Option<LinkError>,
     /// Bytes of the datagrams that the kernel had no room for, and where they split.
     unsent: Option<(usize, Option<usize>, Option<quinn_udp::EcnCodepoint>)>,
+    /// Something was queued since `transmit` last found nothing to send.
+    untold: bool,
     /// Scratch for outgoing datagrams.
     out: Vec<u8>,
     sent_bytes: u64,
@@ -67,89 +70,6 @@ pub struct Link {
 }
 
 impl Link {
-    /// Starts a link to the node at `addr`, and returns before it answers.
-    pub fn connect(addr: SocketAddr, identity: &Identity, now: Instant) -> Result<Link, LinkError> {
-        let any: SocketAddr = if addr.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-        let udp = UdpSocket::bind(any).map_err(LinkError::socket("open a UDP socket"))?;
-        udp.connect(addr).map_err(|e| {
-            let errno = rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO);
-            LinkError::Unreachable(addr, errno)
-        })?;
-        let socket = Socket::new(udp, addr)?;
-        let mut endpoint = Endpoint::new(config::endpoint()?, None, socket.keeps_datagrams_whole(), None);
-        // The name is not sent (no SNI) and not checked: the certificate says who it is.
-        let (handle, conn) = endpoint
-            .connect(now, config::client(identity, addr)?, addr, "node.mosix.internal")
-            .map_err(|e| LinkError::Protocol(addr.to_string(), e.to_string()))?;
-        let mut link = Link::assemble(socket, endpoint, handle, conn, addr, identity, true, now);
-        link.transmit(now);
-        link.result().map(|()| link)
-    }
-
-    /// Answers a peer that a [`Listener`] heard from. Returns before the peer has shown its certificate.
-    pub fn serve(incoming: Incoming, identity: &Identity, now: Instant) -> Result<Link, LinkError> {
-        let (fd, addr, datagrams) = incoming.into_parts();
-        let socket = Socket::new(UdpSocket::from(fd), addr)?;
-        let server = std::sync::Arc::new(config::server(identity, addr)?);
-        let whole = socket.keeps_datagrams_whole();
-        let mut endpoint = Endpoint::new(config::endpoint()?, Some(server), whole, None);
-        let mut out = Vec::new();
-        let mut datagrams = datagrams.iter();
-        let accepted = datagrams.by_ref().find_map(|first| {
-            match endpoint.handle(now, addr, None, None, first.as_slice().into(), &mut out) {
-                Some(DatagramEvent::NewConnection(incoming)) => Some(incoming),
-                _ => None,
-            }
-        });
-        let Some(incoming) = accepted else {
-            return Err(LinkError::Protocol(
-                addr.to_string(),
-                "its first datagram is no QUIC handshake".into(),
-            ));
-        };
-        let (handle, conn) = endpoint
-            .accept(incoming, now, &mut out, None)
-            .map_err(|e| LinkError::Protocol(addr.to_string(), e.cause.to_string()))?;
-        let mut link = Link::assemble(socket, endpoint, handle, conn, addr, identity, false, now);
-        for datagram in datagrams {
-            link.take(now, None, BytesMut::from(datagram.as_slice()));
-        }
-        link.drive(now)?;
-        Ok(link)
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the fields that differ between the two ends, once")]
-    fn assemble(
-        socket: Socket,
-        endpoint: Endpoint,
-        handle: ConnectionHandle,
-        conn: Connection,
-        remote: SocketAddr,
-        identity: &Identity,
-        is_client: bool,
-        now: Instant,
-    ) -> Link {
-        Link {
-            socket,
-            endpoint,
-            handle,
-            conn,
-            channels: Channels::default(),
-            remote,
-            own: identity.name().clone(),
-            peer: None,
-            is_client,
-            established: false,
-            handshake_by: now + HANDSHAKE_TIMEOUT,
-            timer: Some(now),
-            failed: None,
-            unsent: None,
-            out: Vec::new(),
-            sent_bytes: 0,
-            received_bytes: 0,
-        }
-    }
-
     /// Drives the link alone until both sides have accepted each other's certificate.
     pub fn wait_established(&mut self, timeout: Duration) -> Result<(), LinkError> {
         let until = Instant::now() + timeout;
@@ -212,15 +132,19 @@ impl Link {
     /// Receives what has arrived, runs timers, and sends what is due, each up to 2 MiB.
     pub fn drive(&mut self, now: Instant) -> Result<(), LinkError> {
         self.result()?;
-        self.receive(now);
-        if self.timer.is_some_and(|timer| timer <= now) {
+        let arrived = self.receive(now);
+        let due = self.timer.is_some_and(|timer| timer <= now);
+        if due {
             self.conn.handle_timeout(now);
         }
         if !self.established && now >= self.handshake_by {
-            self.failed = Some(LinkError::NoAnswer(self.remote));
+            self.on_lost(ConnectionError::TimedOut);
         }
-        self.settle(now);
-        self.transmit(now);
+        // A caller that spins comes here many times for nothing.
+        if arrived || due || self.untold || self.unsent.is_some() {
+            self.settle();
+            self.transmit(now);
+        }
         self.result()
     }
 
@@ -238,6 +162,7 @@ impl Link {
         if frame.len() > MAX_FRAME_BYTES {
             return Err(LinkError::FrameTooLong(frame.len()));
         }
+        self.untold = true;
         self.channels.send(&mut self.conn, channel.0, frame);
         Ok(())
     }
@@ -264,8 +189,10 @@ impl Link {
     }
 
     /// Says that nothing more is sent on the channel; queued frames still go. When the peer has read to the
-    /// end, it ends its direction too, and both sides forget the channel.
+    /// end, it ends its direction too, and both sides forget the channel. Leaves with the next `flush`, `send`
+    /// or `drive`.
     pub fn finish(&mut self, channel: Channel) {
+        self.untold = true;
         self.channels.finish(&mut self.conn, channel.0);
     }
 
@@ -326,19 +253,23 @@ impl Link {
         }
     }
 
-    fn receive(&mut self, now: Instant) {
-        for _ in 0..BATCHES_PER_DRIVE {
+    /// Whether anything came, or the link failed.
+    fn receive(&mut self, now: Instant) -> bool {
+        for round in 0..BATCHES_PER_DRIVE {
             let (meta, mut data) = match self.socket.receive() {
                 Ok(Some((meta, batch))) => (meta, BytesMut::from(batch)),
-                Ok(None) => return,
+                Ok(None) => return round > 0,
                 // Only a handshake ends by this: on an established link it may be forged, and the idle timer decides.
                 Err(errno) if socket::nobody_there(errno) => {
                     if !self.established {
                         self.fail(LinkError::Unreachable(self.remote, errno));
                     }
-                    return;
+                    return true;
                 }
-                Err(errno) => return self.fail(LinkError::Socket("receive from a UDP socket", errno)),
+                Err(errno) => {
+                    self.fail(LinkError::Socket("receive from a UDP socket", errno));
+                    return true;
+                }
             };
             let batch_bytes = data.len();
             self.received_bytes += batch_bytes as u64;
@@ -348,9 +279,10 @@ impl Link {
                 self.take(now, ecn, datagram);
             }
             if batch_bytes < LONE_BATCH_BYTES {
-                return;
+                break;
             }
         }
+        true
     }
 
     fn take(&mut self, now: Instant, ecn: Option<quinn_proto::EcnCodepoint>, datagram: BytesMut) {
@@ -365,7 +297,7 @@ impl Link {
     }
 
     /// Carries events between the endpoint, the connection and the channels.
-    fn settle(&mut self, now: Instant) {
+    fn settle(&mut self) {
         while let Some(event) = self.conn.poll_endpoint_events() {
             if let Some(answer) = self.endpoint.handle_event(self.handle, event) {
                 self.conn.handle_event(answer);
@@ -382,14 +314,14 @@ impl Link {
             }
         }
         if !self.established {
-            self.check_established(now);
+            self.check_established();
         }
         self.channels.write_waiting(&mut self.conn);
     }
 
     /// A client has finished its part of the handshake before the node has looked at its certificate; only
     /// HANDSHAKE_DONE (RFC 9001 §4.1.2) says that the node accepted it.
-    fn check_established(&mut self, _now: Instant) {
+    fn check_established(&mut self) {
         let handshaking = self.conn.is_handshaking() || self.conn.is_closed();
         let confirmed = !self.is_client || self.conn.stats().frame_rx.handshake_done > 0;
         if handshaking || !confirmed {
@@ -408,7 +340,11 @@ impl Link {
 
     fn on_lost(&mut self, reason: ConnectionError) {
         let peer = self.peer_text();
-        self.fail(error::describe(reason, &peer, &self.own, self.remote, self.established));
+        let unanswered = self.is_client && !self.established && reason == ConnectionError::TimedOut;
+        self.fail(match unanswered {
+            true => LinkError::NoAnswer(self.remote),
+            false => error::describe(reason, &peer, &self.own),
+        });
     }
 
     /// Sends all that may leave, up to a drive's worth.
@@ -419,6 +355,7 @@ impl Link {
                 let batch = self.socket.batch(self.conn.current_mtu());
                 let Some(t) = self.conn.poll_transmit(now, batch, &mut self.out) else {
                     self.timer = self.conn.poll_timeout();
+                    self.untold = false;
                     return;
                 };
                 let ecn = t.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8));

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use syscall_table::{Out, Patch};
 
 use crate::Channel;
 
@@ -144,61 +145,10 @@ pub struct Buf {
     pub data: ByteBuf,
     /// Bytes of room, at least as many as go in.
     pub room: u32,
+    /// Offset within a page that it has in the guest: the deputy's gets the same.
+    pub page_offset: u16,
     /// What comes back.
     pub out: Out,
-}
-
-/// What of a buffer comes back after the call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Out {
-    /// Nothing.
-    Never,
-    /// All of it, if the call succeeded.
-    Full,
-    /// All of it, whatever the result.
-    Always,
-    /// As many bytes as the result says, less those of buffers before it.
-    Ret {
-        /// Bytes in buffers before it.
-        before: u32,
-    },
-    /// As many elements as the result says.
-    RetTimes {
-        /// Bytes of an element.
-        size: u32,
-    },
-    /// As many bytes as a u32 in another buffer says after the call.
-    LenFrom {
-        /// Which buffer.
-        buf: u16,
-        /// Where in it.
-        offset: u32,
-    },
-    /// These ranges (offset, length).
-    Ranges(Vec<(u32, u32)>),
-}
-
-/// Where the address of a buffer goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Patch {
-    /// The place.
-    pub at: At,
-    /// Which buffer's address.
-    pub target: u16,
-}
-
-/// A place for an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum At {
-    /// An argument.
-    Arg(u8),
-    /// Eight bytes in a buffer.
-    Buf {
-        /// Which buffer.
-        buf: u16,
-        /// Where in it.
-        offset: u32,
-    },
 }
 
 /// From a deputy to its body's thread.
@@ -266,7 +216,7 @@ pub enum ToBody {
         threads: Vec<ThreadKey>,
         /// A body that this one follows (exec): end it first.
         replaces: Option<ProcessKey>,
-        /// Pages in it whose content is a file's that could not be named: mapped as zeroes and filled.
+        /// Signal dispositions as home knows them.
         dispositions: Dispositions,
     },
     /// Contents of pages from an address on.
@@ -312,6 +262,8 @@ pub enum FromBody {
     },
     /// All pages are sent; the body stays stopped until `Release` or `Resume`.
     PagesEnd,
+    /// `Bring` is not possible now: why.
+    CannotBring(String),
     /// A signal whose default is to stop the process came, and has no handler.
     StopDefault(i32),
     /// A signal to `thread` (or any) must interrupt its deputy's call.
@@ -369,8 +321,13 @@ pub enum Control {
         /// Raw result.
         ret: i64,
     },
-    /// To the node: report local calls as well.
-    TraceLocal,
+}
+
+/// Home's second message on [`Channel::CONTROL`], after its hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// Report local calls as well ([`Control::LocalCall`]): slow, for traces.
+    pub trace_local: bool,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Two real links over loopback UDP, driven by this thread in turn.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -283,19 +284,35 @@ fn an_idle_link_lives() {
 #[test]
 fn nobody_at_the_port_is_said_at_once() {
     let (home, _) = Identity::ephemeral_pair().unwrap();
-    let unused = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let started = Instant::now();
     let result = Link::connect(unused, &home, started).and_then(|mut link| link.wait_established(PATIENCE));
     assert!(matches!(result, Err(LinkError::Unreachable(..))), "{result:?}");
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-/// Fifty peers at one port, all sockets of the kernel's choosing, no datagram to the wrong one.
 #[test]
 fn many_peers_share_the_port() {
+    share_the_port("127.0.0.1:0", "127.0.0.1");
+}
+
+#[test]
+fn many_peers_share_the_port_of_every_address() {
+    share_the_port("0.0.0.0:0", "127.0.0.2");
+}
+
+/// IPv4 peers of an IPv6 socket have mapped addresses (ipv6(7)).
+#[test]
+fn many_peers_share_the_port_of_both_protocols() {
+    share_the_port("[::]:0", "127.0.0.1");
+    share_the_port("[::]:0", "::1");
+}
+
+/// Fifty peers at one port, each with a socket that the kernel chooses; no datagram goes to the wrong one.
+fn share_the_port(bind: &str, reach: &str) {
     let (home, node) = Identity::ephemeral_pair().unwrap();
-    let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let addr = listener.local_addr().unwrap();
+    let mut listener = Listener::bind(bind.parse().unwrap()).unwrap();
+    let addr = SocketAddr::new(reach.parse().unwrap(), listener.local_addr().unwrap().port());
     let mut clients: Vec<_> = (0..50).map(|_| Link::connect(addr, &home, Instant::now()).unwrap()).collect();
     let mut servers = Vec::new();
     let give_up = Instant::now() + PATIENCE;
@@ -322,6 +339,89 @@ fn many_peers_share_the_port() {
     }
     seen.sort_unstable();
     assert!(seen.into_iter().eq(0..50));
+}
+
+/// A network between the two that drops every 20th datagram and swaps every 7th with the next.
+#[test]
+fn a_bad_network_loses_and_reorders_nothing_of_a_channel() {
+    let (home, node) = Identity::ephemeral_pair().unwrap();
+    let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let near = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+    far.connect(listener.local_addr().unwrap()).unwrap();
+    near.set_nonblocking(true).unwrap();
+    far.set_nonblocking(true).unwrap();
+    let mut client = Link::connect(near.local_addr().unwrap(), &home, Instant::now()).unwrap();
+    let mut client_addr = None;
+    let (mut seen, mut held) = (0u32, [None, None]);
+    let mut carry = || {
+        let mut buffer = [0; 10_000];
+        for toward_node in [true, false] {
+            let (from, to) = if toward_node { (&near, &far) } else { (&far, &near) };
+            while let Ok((len, addr)) = from.recv_from(&mut buffer) {
+                if toward_node && client_addr.is_none() {
+                    near.connect(addr).unwrap();
+                    client_addr = Some(addr);
+                }
+                seen += 1;
+                let held = &mut held[usize::from(toward_node)];
+                match seen {
+                    n if n % 20 == 0 => {}
+                    n if n % 7 == 0 && held.is_none() => *held = Some(buffer[..len].to_vec()),
+                    _ => {
+                        let _ = to.send(&buffer[..len]);
+                        held.take().map(|late: Vec<u8>| to.send(&late));
+                    }
+                }
+            }
+        }
+    };
+    let mut server: Option<Link> = None;
+    let (mut sent, mut got) = (0u32, [0u32; 4]);
+    let give_up = Instant::now() + PATIENCE;
+    while got != [1_000; 4] {
+        let now = Instant::now();
+        assert!(now < give_up, "{got:?}");
+        carry();
+        if sent < 4_000 {
+            let frame = [sent.to_le_bytes().as_slice(), &[7; 2_000]].concat();
+            client.send(Channel(u64::from(sent % 4)), frame).unwrap();
+            sent += 1;
+        }
+        client.drive(now).unwrap();
+        while let (None, Some(incoming)) = (&server, listener.accept(now).unwrap()) {
+            server = Some(Link::serve(incoming, &node, now).unwrap());
+        }
+        let Some(server) = &mut server else { continue };
+        server.drive(now).unwrap();
+        while let Some((Channel(channel), frame)) = server.recv() {
+            let number = u32::from_le_bytes(frame[..4].try_into().unwrap());
+            assert_eq!((number % 4, number / 4), (channel as u32, got[channel as usize]));
+            assert!(frame[4..] == [7; 2_000]);
+            got[channel as usize] += 1;
+        }
+    }
+}
+
+#[test]
+fn datagrams_that_begin_nothing_are_dropped() {
+    let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    stranger.connect(listener.local_addr().unwrap()).unwrap();
+    let (_, node) = Identity::ephemeral_pair().unwrap();
+    for first in 0..=255u8 {
+        for len in [0, 1, 5, 6, 7, 1_199] {
+            stranger.send(&vec![first; len]).unwrap();
+        }
+        assert!(listener.accept(Instant::now()).unwrap().is_none());
+    }
+    // What looks like a handshake and is none ends when it is answered.
+    let mut false_start = vec![0x5a; 1_200];
+    false_start[..6].copy_from_slice(&[0xc0, 0, 0, 0, 1, 8]);
+    stranger.send(&false_start).unwrap();
+    wait_readable(&listener.fd());
+    let incoming = listener.accept(Instant::now()).unwrap().unwrap();
+    assert!(matches!(Link::serve(incoming, &node, Instant::now()), Err(LinkError::Protocol(..))));
 }
 
 #[test]

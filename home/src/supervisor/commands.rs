@@ -5,6 +5,7 @@ use tracee::Tid;
 
 use super::Supervisor;
 use crate::control::{Reply, Ticket};
+use crate::process::StayReason;
 use crate::procfs;
 
 /// A request, one JSON value in one line: `"ps"` or `{"migrate":{"pid":7,"to":"home"}}`.
@@ -53,10 +54,10 @@ impl Supervisor {
                 let reply = match self.table.processes.get(&pid) {
                     None => Reply::Failed(format!("{pid} is not a managed process")),
                     Some(process) if to == process.place.to_string() => Reply::Done,
-                    Some(process) => Reply::Failed(match &process.stay {
-                        Some(stay) => format!("not possible: {stay}"),
-                        None => format!("not possible: no link to {to}"),
-                    }),
+                    Some(process) if process.stay == Some(StayReason::Asked) => {
+                        Reply::Failed(format!("not possible: {}", StayReason::Asked))
+                    }
+                    Some(_) => return self.migrate(ticket, pid, &to),
                 };
                 self.reply(ticket, &reply);
             }

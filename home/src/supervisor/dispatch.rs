@@ -15,6 +15,8 @@ pub enum Next {
     Listen,
     /// Somebody here holds it and calls [`Supervisor::resume`] later.
     Hold,
+    /// The away side has it, or it is gone.
+    Taken,
     /// It goes on for good without us, with this signal if it is not 0.
     Detach(i32),
 }
@@ -22,6 +24,9 @@ pub enum Next {
 impl Supervisor {
     /// Handles one report.
     pub(super) fn report(&mut self, tid: Tid, event: Event) {
+        if self.away_report(tid, event) {
+            return;
+        }
         match event {
             Event::Exited(_) | Event::Killed { .. } => self.reaped(tid),
             Event::Stopped(stop) => {
@@ -117,6 +122,7 @@ impl Supervisor {
                 let state = stopped.listen().map_or(ThreadState::Dead, ThreadState::Listening);
                 self.set_state(tid, state);
             }
+            Next::Taken => {}
             Next::Hold => self.set_state(stopped.tid(), ThreadState::Stopped(stopped)),
             Next::Detach(signal) => {
                 let tid = stopped.tid();

@@ -15,6 +15,8 @@ pub enum Source {
     ControlListener,
     /// A connection on the control socket, by its number.
     ControlClient(u32),
+    /// The link to the node.
+    Link,
 }
 
 impl Source {
@@ -23,6 +25,7 @@ impl Source {
         match self {
             Source::Signals => 0,
             Source::ControlListener => 1,
+            Source::Link => 3,
             Source::ControlClient(client) => 2 | u64::from(client) << 32,
         }
     }
@@ -33,6 +36,7 @@ impl Source {
             0 => Some(Source::Signals),
             1 => Some(Source::ControlListener),
             2 => Some(Source::ControlClient(number)),
+            3 => Some(Source::Link),
             _ => None,
         }
     }
@@ -87,7 +91,7 @@ mod tests {
 
     #[test]
     fn tokens_go_both_ways() {
-        for source in [Source::Signals, Source::ControlListener, Source::ControlClient(77)] {
+        for source in [Source::Signals, Source::ControlListener, Source::ControlClient(77), Source::Link] {
             assert_eq!(Source::of_token(source.token()), Some(source));
         }
     }

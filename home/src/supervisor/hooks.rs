@@ -11,8 +11,8 @@ use super::{Next, Supervisor};
 
 impl Supervisor {
     /// A fresh image is in place (PTRACE_EVENT_EXEC, inside execve): where shall it compute?
-    pub(super) fn on_exec(&mut self, _at: &Stopped) -> Next {
-        Next::Go(0)
+    pub(super) fn on_exec(&mut self, at: &Stopped) -> Next {
+        self.place_at_exec(at)
     }
 
     /// A thread has made `child`, a process or a thread that is in the table; the maker is in its fork, vfork or

@@ -1,7 +1,7 @@
 //! What the poll loop does at a given time.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracee::Tid;
 
@@ -14,6 +14,15 @@ pub enum Timer {
         tid: Tid,
         /// Which of its repaired calls.
         sequence: u64,
+    },
+    /// A process that stays at home may be able to leave again.
+    Revisit {
+        /// Its pid.
+        pid: Tid,
+        /// Tells it from another with that pid.
+        serial: u64,
+        /// How long it was left alone.
+        after: Duration,
     },
 }
 
@@ -48,7 +57,6 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn come_out_in_order_and_not_early() {

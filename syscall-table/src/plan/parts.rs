@@ -32,6 +32,7 @@ pub struct Buf {
 
 /// Which bytes of a buffer come back. "Success" is a return value outside -4095..=-1.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Out {
     /// None.
     Never,
@@ -84,6 +85,7 @@ pub enum Out {
 
 /// Home writes the address of buffer `target` there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Patch {
     /// The place.
     pub at: At,
@@ -93,6 +95,7 @@ pub struct Patch {
 
 /// A place for an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum At {
     /// An argument.
     Arg(u8),

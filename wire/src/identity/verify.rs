@@ -180,3 +180,19 @@ impl ClientCertVerifier for MemberVerifier {
 fn wrong_role() -> Error {
     CertificateError::ApplicationVerificationFailure.into()
 }
+
+/// For the test of a peer that has none.
+#[cfg(test)]
+pub(crate) fn no_client_certificate() -> Arc<dyn rustls::client::ResolvesClientCert> {
+    #[derive(Debug)]
+    struct Nothing;
+    impl rustls::client::ResolvesClientCert for Nothing {
+        fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
+            None
+        }
+        fn has_certs(&self) -> bool {
+            false
+        }
+    }
+    Arc::new(Nothing)
+}

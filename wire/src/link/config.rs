@@ -9,7 +9,7 @@ use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{ClientConfig, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 
 use super::LinkError;
-use crate::identity::{Identity, IdentityError, client_tls, server_tls};
+use crate::identity::{Identity, IdentityError, server_tls};
 
 /// A side that has nothing to say says so this often.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -77,8 +77,8 @@ pub(super) fn endpoint() -> Result<Arc<EndpointConfig>, LinkError> {
     Ok(Arc::new(config))
 }
 
-pub(super) fn client(identity: &Identity, peer: SocketAddr) -> Result<ClientConfig, LinkError> {
-    let tls = QuicClientConfig::try_from(client_tls(identity)?).map_err(IdentityError::crypto)?;
+pub(super) fn client(tls: rustls::ClientConfig, peer: SocketAddr) -> Result<ClientConfig, LinkError> {
+    let tls = QuicClientConfig::try_from(tls).map_err(IdentityError::crypto)?;
     let mut config = ClientConfig::new(Arc::new(tls));
     config.transport_config(transport(peer));
     Ok(config)

@@ -21,7 +21,7 @@ pub enum LinkError {
     /// No answer to the first datagrams.
     #[error("no node answered at {0}: is mosixd running there, and is its UDP port open?")]
     NoAnswer(SocketAddr),
-    /// An established link fell silent: the peer or the network died.
+    /// The peer fell silent: it or the network died.
     #[error("lost the link to {0}: nothing heard from it any more")]
     Lost(String),
     /// The peer closed the link.
@@ -68,13 +68,7 @@ enum By {
 }
 
 /// Puts the end of a connection into words. `peer` is the name or address to show, `own` our certificate.
-pub(super) fn describe(
-    reason: ConnectionError,
-    peer: &str,
-    own: &PeerName,
-    remote: SocketAddr,
-    was_established: bool,
-) -> LinkError {
+pub(super) fn describe(reason: ConnectionError, peer: &str, own: &PeerName) -> LinkError {
     match reason {
         ConnectionError::TransportError(e) => refusal(e.code, By::Us, peer, own)
             .unwrap_or_else(|| LinkError::Protocol(peer.into(), e.to_string())),
@@ -85,7 +79,6 @@ pub(super) fn describe(
             code: e.error_code.into_inner(),
             reason: printable(&e.reason),
         },
-        ConnectionError::TimedOut if !was_established => LinkError::NoAnswer(remote),
         ConnectionError::TimedOut | ConnectionError::Reset => LinkError::Lost(peer.into()),
         ConnectionError::LocallyClosed => LinkError::ClosedHere,
         other => LinkError::Protocol(peer.into(), other.to_string()),

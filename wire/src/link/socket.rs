@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use rustix::io::Errno;
 use rustix::net::sockopt;
 
 use super::LinkError;
@@ -25,7 +26,7 @@ pub(super) enum Sent {
     /// The socket is full; try again when it is writable.
     Full,
     /// The network or the peer's kernel says that nobody is there.
-    NobodyThere(rustix::io::Errno),
+    NobodyThere(Errno),
 }
 
 pub(super) struct Socket {
@@ -33,6 +34,8 @@ pub(super) struct Socket {
     state: UdpSocketState,
     peer: SocketAddr,
     buffer: Box<[u8]>,
+    /// The ECN bits that the socket puts on every datagram, if we have set them.
+    marked: Option<Option<quinn_udp::EcnCodepoint>>,
 }
 
 impl Socket {
@@ -40,7 +43,7 @@ impl Socket {
     pub(super) fn new(udp: UdpSocket, peer: SocketAddr) -> Result<Socket, LinkError> {
         enlarge(&udp);
         let state = UdpSocketState::new((&udp).into()).map_err(LinkError::socket("set up a UDP socket"))?;
-        Ok(Socket { udp, state, peer, buffer: vec![0; RECEIVE_BYTES].into() })
+        Ok(Socket { udp, state, peer, buffer: vec![0; RECEIVE_BYTES].into(), marked: None })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -58,46 +61,64 @@ impl Socket {
     }
 
     pub(super) fn send(
-        &self,
+        &mut self,
         contents: &[u8],
         segment_size: Option<usize>,
         ecn: Option<quinn_udp::EcnCodepoint>,
     ) -> Sent {
-        let transmit = Transmit { destination: self.peer, ecn, contents, segment_size, src_ip: None };
         // A connected socket reports an earlier ICMP error on the next call, whatever that call is.
         for _ in 0..2 {
-            match self.state.try_send((&self.udp).into(), &transmit) {
+            let result = match segment_size {
+                None if self.marks(ecn) => self.udp.send(contents).map(drop),
+                _ => {
+                    let destination = self.peer;
+                    let transmit = Transmit { destination, ecn, contents, segment_size, src_ip: None };
+                    self.state.try_send((&self.udp).into(), &transmit)
+                }
+            };
+            match result {
+                Ok(()) => return Sent::Yes,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Sent::Full,
-                Err(e) => match rustix::io::Errno::from_io_error(&e) {
-                    Some(errno) if nobody_there(errno) => {
-                        if errno != rustix::io::Errno::CONNREFUSED {
-                            return Sent::NobodyThere(errno);
-                        }
-                    }
+                Err(e) => match Errno::from_io_error(&e) {
+                    Some(Errno::CONNREFUSED) => {}
+                    Some(errno) if nobody_there(errno) => return Sent::NobodyThere(errno),
                     // EMSGSIZE: a probe of MTU discovery that does not fit. Others: as if lost on the way.
                     _ => return Sent::Yes,
                 },
-                Ok(()) => return Sent::Yes,
             }
         }
-        Sent::NobodyThere(rustix::io::Errno::CONNREFUSED)
+        Sent::NobodyThere(Errno::CONNREFUSED)
+    }
+
+    /// Whether a plain send carries these ECN bits: set once on the socket, where quinn-udp would say them, and
+    /// the address, with each datagram. A plain send also uses the route that connect found: 0.4 µs less.
+    fn marks(&mut self, ecn: Option<quinn_udp::EcnCodepoint>) -> bool {
+        if self.marked != Some(ecn) {
+            let bits = ecn.map_or(0, |ecn| ecn as u8);
+            let set = if self.peer.is_ipv4() {
+                sockopt::set_ip_tos(&self.udp, bits)
+            } else {
+                sockopt::set_ipv6_tclass(&self.udp, bits.into())
+            };
+            self.marked = set.is_ok().then_some(ecn);
+        }
+        self.marked.is_some()
     }
 
     /// One batch of datagrams (their size in the metadata), or None if there is nothing.
-    pub(super) fn receive(&mut self) -> Result<Option<(RecvMeta, &[u8])>, rustix::io::Errno> {
+    pub(super) fn receive(&mut self) -> Result<Option<(RecvMeta, &[u8])>, Errno> {
         let mut meta = [RecvMeta::default()];
         match self.state.recv((&self.udp).into(), &mut [IoSliceMut::new(&mut self.buffer)], &mut meta) {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some((meta[0], &self.buffer[..meta[0].len]))),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
-            Err(e) => Err(rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO)),
+            Err(e) => Err(Errno::from_io_error(&e).unwrap_or(Errno::IO)),
         }
     }
 }
 
 /// Errors that ICMP or the routing table raise on a connected socket.
-pub(super) fn nobody_there(errno: rustix::io::Errno) -> bool {
-    use rustix::io::Errno;
+pub(super) fn nobody_there(errno: Errno) -> bool {
     matches!(
         errno,
         Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::NETDOWN
