@@ -16,10 +16,12 @@ struct Terminal {
     master: File,
     bash: Child,
     seen: String,
+    /// For messages.
+    run: &'static str,
 }
 
 impl Terminal {
-    fn new() -> Terminal {
+    fn new(run: &'static str) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -39,7 +41,7 @@ impl Terminal {
             .stderr(open())
             .spawn()
             .unwrap();
-        let mut terminal = Terminal { master: File::from(master), bash, seen: String::new() };
+        let mut terminal = Terminal { master: File::from(master), bash, seen: String::new(), run };
         terminal.expect("[0]");
         terminal.send("stty -echo\n");
         terminal.expect("[0]");
@@ -61,7 +63,7 @@ impl Terminal {
             }
             let wait = Timespec { tv_sec: 1, tv_nsec: 0 };
             poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&wait)).unwrap();
-            assert!(Instant::now() < limit, "no {text:?} after {:?}", self.seen);
+            assert!(Instant::now() < limit, "{:?}: no {text:?} after {:?}", self.run, self.seen);
             let mut chunk = [0; 4096];
             if let Ok(1..) = poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&Timespec::default()))
             {
@@ -90,7 +92,7 @@ const STOPPED: u8 = 128 + 20;
 #[test]
 fn stop_continue_and_interrupt() {
     for run in ["", support::MOSIX_RUN] {
-        let mut terminal = Terminal::new();
+        let mut terminal = Terminal::new(run);
         terminal.send(&format!("{run} cat\n"));
         terminal.send("one\n");
         terminal.expect("one");
@@ -127,21 +129,21 @@ fn stop_continue_and_interrupt() {
 #[test]
 fn stops_from_outside() {
     for run in ["", support::MOSIX_RUN] {
-        let mut terminal = Terminal::new();
+        let mut terminal = Terminal::new(run);
         terminal.run(&format!("{run} sh -c 'while :; do (true); done' &"), 0);
         for _ in 0..5 {
             terminal.run("kill -STOP %1; until jobs -s | grep -q Stopped; do :; done", 0);
             terminal.run("kill -CONT %1; until jobs -r | grep -q Running; do :; done", 0);
         }
         terminal.run("kill -STOP %1; until jobs -s | grep -q Stopped; do :; done", 0);
-        terminal.run("kill -KILL %1; until jobs | grep -q Killed; do :; done", 0);
+        terminal.run("kill -KILL %1; while kill -0 $! 2>/dev/null; do :; done", 0);
     }
 }
 
 #[test]
 fn a_pipeline_and_a_group_stop_together() {
     for run in ["", support::MOSIX_RUN] {
-        let mut terminal = Terminal::new();
+        let mut terminal = Terminal::new(run);
         terminal.send(&format!("{run} sh -c 'cat | cat' | {run} cat\n"));
         for word in ["alpha", "beta"] {
             terminal.send(&format!("{word}\n"));
@@ -160,7 +162,7 @@ fn a_pipeline_and_a_group_stop_together() {
 #[test]
 fn a_resize_reaches_the_program() {
     for run in ["", support::MOSIX_RUN] {
-        let mut terminal = Terminal::new();
+        let mut terminal = Terminal::new(run);
         let script = r#"trap "stty size" WINCH; echo up; while :; do read line && exit; done"#;
         terminal.send(&format!("{run} bash -c '{script}'\n"));
         terminal.expect("up");
