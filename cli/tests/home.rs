@@ -190,3 +190,20 @@ fn as_an_ordinary_user() {
     as_nobody(r#"$RUN perl -e 'print wait(), " ", $!{ECHILD} ? "none" : "some", "\n"'"#);
     as_nobody("trap '' INT; exec $RUN grep -E '^(SigPnd|ShdPnd|SigBlk|SigIgn|SigCgt):' /proc/self/status");
 }
+
+/// A tracer without privilege takes a set-user-id program's away; so it runs without us, and what comes after it is
+/// managed again.
+#[test]
+fn set_user_id_programs_keep_their_privilege() {
+    as_nobody(
+        "$RUN passwd -S; echo $?; $RUN sh -c 'passwd -S; passwd -S | cat; exec passwd -S extra'; echo $?",
+    );
+    if rustix::process::geteuid().is_root() {
+        let dir = support::Dir::new();
+        let id = dir.0.join("id");
+        std::fs::copy("/usr/bin/id", &id).unwrap();
+        std::fs::set_permissions(&id, std::os::unix::fs::PermissionsExt::from_mode(0o6755)).unwrap();
+        let id = id.display();
+        as_nobody(&format!("$RUN {id} -u; $RUN sh -c '{id} -gn; {id} -ur; exec {id} -u'; $TRACE {id} -u"));
+    }
+}

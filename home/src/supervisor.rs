@@ -4,6 +4,7 @@
 //! - `dispatch` is the one `match` over what ptrace reports; `births` and `ends` are its longer arms;
 //! - `hooks` are the points at which the away side takes part;
 //! - `repair` keeps ignored signals from changing what a program at home sees;
+//! - `setuid` lets programs that gain privilege go;
 //! - `placement` keeps this thread on the core of the process it serves.
 
 mod away;
@@ -15,6 +16,7 @@ mod events;
 mod hooks;
 mod placement;
 mod repair;
+mod setuid;
 mod timers;
 
 use std::fs::File;
@@ -81,6 +83,7 @@ pub struct Supervisor {
     first_has_ended: bool,
     stop_asked: bool,
     repairs_made: u64,
+    may_trace_anything: bool,
 }
 
 /// Why a supervisor could not begin.
@@ -168,6 +171,7 @@ impl Supervisor {
             first_has_ended: false,
             stop_asked: false,
             repairs_made: 0,
+            may_trace_anything: setuid::may_trace_anything(),
         };
         if let Some(link) = options.node {
             let away = crate::away::Away::meet(link, &first.to_string(), supervisor.trace.is_some())?;

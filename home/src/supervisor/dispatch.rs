@@ -92,6 +92,14 @@ impl Supervisor {
     }
 
     fn syscall_stop(&mut self, at: &Stopped) -> Next {
+        if self
+            .table
+            .threads
+            .get_mut(&at.tid())
+            .is_some_and(|thread| std::mem::take(&mut thread.lost_privilege))
+        {
+            return self.execute_without_us(at);
+        }
         self.repaired_call_moved_on(at);
         if let Some(trace) = &mut self.trace {
             trace.syscall(at);
@@ -109,6 +117,12 @@ impl Supervisor {
         if let Some(leader) = self.table.threads.get_mut(&at.tid()) {
             leader.group_stopped = false;
             leader.repair = None;
+        }
+        if self.lost_privilege(at.tid())
+            && let Some(leader) = self.table.threads.get_mut(&at.tid())
+        {
+            leader.lost_privilege = true;
+            return Next::Go(0);
         }
         self.on_exec(at)
     }
@@ -136,7 +150,8 @@ impl Supervisor {
     /// Lets a stopped thread go on in the way its process is watched.
     pub(crate) fn resume(&mut self, stopped: Stopped, signal: i32) {
         let tid = stopped.tid();
-        let repaired = self.table.threads.get(&tid).is_some_and(|thread| thread.repair.is_some());
+        let thread = self.table.threads.get(&tid);
+        let repaired = thread.is_some_and(|thread| thread.repair.is_some() || thread.lost_privilege);
         let how = if self.trace.is_some() || repaired { Resume::Syscall } else { Resume::Cont };
         // ESRCH: killed meanwhile, its end is reported next.
         let state = stopped.resume(how, signal).map_or(ThreadState::Dead, ThreadState::Running);
@@ -170,7 +185,8 @@ impl Supervisor {
         }
     }
 
-    /// Whether the program would never see this signal (0 is none, so true): ignored, or discarded by default and without a handler.
+    /// Whether the program would never see this signal (0 is none, so true): ignored, or discarded by default and
+    /// without a handler.
     pub(crate) fn is_ignored(&self, tid: Tid, signal: i32) -> bool {
         if signal == 0 {
             return true;
