@@ -221,6 +221,9 @@ impl Away {
             deputy.serving = Some(serving);
         }
         self.post_exact(tid, nr, args, mask);
+        if self.await_briefly(tid, true) {
+            self.finish_call(tid);
+        }
     }
 
     /// What a file mapping shows.
