@@ -207,3 +207,32 @@ fn set_user_id_programs_keep_their_privilege() {
         as_nobody(&format!("$RUN {id} -u; $RUN sh -c '{id} -gn; {id} -ur; exec {id} -u'; $TRACE {id} -u"));
     }
 }
+
+#[test]
+fn programs_that_trace_and_a_mosix_run_inside_work() {
+    same_as_native("$RUN strace -f -e trace=none sh -c 'true; exit 3' 2>/dev/null; echo $?");
+    same_as_native(
+        "$RUN sh -c 'strace -e trace=exit_group true 2>&1 | grep -c exit_group; (exit 2) | cat; echo on'",
+    );
+    same_as_native("$RUN gdb -batch -nx -ex run -ex 'print $_exitcode' true 2>/dev/null | tail -n 1");
+    same_as_native(
+        "$RUN sh -c '$RUN --home sh -c \"exit 4\"; echo $?; $RUN nosuch 2>/dev/null; echo $?'"
+            .replace("--home ", "")
+            .as_str(),
+    );
+}
+
+/// Ten processes with ten threads each that fork and execute while others are killed.
+#[test]
+fn nobody_is_left_stopped_when_makers_are_killed() {
+    let run = shell(
+        r#"for i in 1 2 3 4 5 6 7 8; do
+            $RUN setsid --wait sh -c 'echo $$ >$DIR/pid; for j in 1 2 3 4 5 6; do (while :; do (true) & done) & done; wait' 2>/dev/null &
+            until [ -s $DIR/pid ]; do :; done
+            group=$(cat $DIR/pid); rm $DIR/pid
+            while pkill -KILL -g $group; do :; done
+            wait
+        done 2>/dev/null; echo over"#,
+    );
+    assert_eq!(run.stdout, "over\n");
+}

@@ -141,6 +141,13 @@ impl Trace {
         self.alive = self.alive.saturating_sub(1);
     }
 
+    /// A thread is not traced any more.
+    pub fn forgotten(&mut self, tid: Tid) {
+        self.end_open_line();
+        self.open.remove(&tid);
+        self.alive = self.alive.saturating_sub(1);
+    }
+
     /// A line of ours about a process, such as a move.
     pub fn note(&mut self, tid: Tid, text: &str) {
         self.whole_line(tid, &format!("*** {text} ***"));

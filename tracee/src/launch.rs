@@ -112,15 +112,25 @@ pub fn launch(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Fai
     }
 }
 
+/// Becomes `argv` without a supervisor. Returns only when the command could not be started.
+pub fn execute_alone(argv: &[OsString]) -> Failure {
+    match c_strings(argv) {
+        Ok(argv) => {
+            restore_what_the_runtime_changed();
+            execute(&argv)
+        }
+        Err(failure) => failure,
+    }
+}
+
+fn c_strings(argv: &[OsString]) -> Result<Vec<CString>, Failure> {
+    let strings =
+        argv.iter().map(|argument| CString::new(argument.as_bytes())).collect::<Result<Vec<_>, _>>();
+    strings.map_err(|_| Failure { status: STATUS_OWN_FAILURE, message: "an argument has a NUL byte".into() })
+}
+
 fn prepare(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Result<Vec<CString>, Failure> {
-    let argv = argv
-        .iter()
-        .map(|argument| CString::new(argument.as_bytes()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| Failure {
-        status: STATUS_OWN_FAILURE,
-        message: "an argument has a NUL byte".into(),
-    })?;
+    let argv = c_strings(argv)?;
     // Each thread is a subdirectory, and . and .. count too.
     if std::fs::metadata("/proc/self/task").is_ok_and(|task| task.nlink() > 3) {
         return Err(Failure {
@@ -139,7 +149,9 @@ fn prepare(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Result
         // SAFETY: as above. The supervisor has seized this process; nobody else may.
         unsafe { libc::prctl(libc::PR_SET_PTRACER, 0, 0, 0, 0) };
     }
-    restore_inherited(&mask);
+    restore_what_the_runtime_changed();
+    // SAFETY: `mask` is what sigprocmask gave.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut()) };
     ready.map(|()| argv)
 }
 
@@ -312,7 +324,7 @@ fn execute(argv: &[CString]) -> Failure {
     Failure { status, message }
 }
 
-fn restore_inherited(mask: &libc::sigset_t) {
+fn restore_what_the_runtime_changed() {
     let handler = if SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
     set_handler(libc::SIGPIPE, handler);
     let closed = CLOSED_STANDARD.load(Ordering::Relaxed);
@@ -320,8 +332,6 @@ fn restore_inherited(mask: &libc::sigset_t) {
         // SAFETY: it is the /dev/null that Rust's runtime opened; only the message of a failed execve could miss it.
         unsafe { libc::close(fd) };
     }
-    // SAFETY: `mask` is what sigprocmask gave.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
 }
 
 fn block_all() -> libc::sigset_t {

@@ -118,6 +118,9 @@ impl Supervisor {
             leader.group_stopped = false;
             leader.repair = None;
         }
+        if let Some(next) = self.let_tracer_go(at.tid()) {
+            return next;
+        }
         if self.lost_privilege(at.tid())
             && let Some(leader) = self.table.threads.get_mut(&at.tid())
         {
@@ -177,6 +180,9 @@ impl Supervisor {
     fn forget(&mut self, tid: Tid) {
         let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return };
         self.table.threads.remove(&tid);
+        if let Some(trace) = &mut self.trace {
+            trace.forgotten(tid);
+        }
         if let Some(process) = self.table.processes.get_mut(&pid) {
             process.threads.retain(|other| *other != tid);
             if process.threads.is_empty() {
