@@ -166,9 +166,4 @@ impl Table {
         process.threads.push(pid);
         process.execs += 1;
     }
-
-    /// The process of a thread.
-    pub fn process_of(&self, tid: Tid) -> Option<&Process> {
-        self.processes.get(&self.threads.get(&tid)?.pid)
-    }
 }

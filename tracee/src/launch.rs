@@ -313,7 +313,11 @@ fn execute(argv: &[CString]) -> Failure {
     pointers.push(std::ptr::null());
     // SAFETY: the array is NULL-terminated and its strings live in `argv`.
     unsafe { libc::execvp(file.as_ptr(), pointers.as_ptr()) };
-    let errno = Errno::last();
+    let mut errno = Errno::last();
+    if errno.0 == libc::EACCES && !exists_in_path(file.as_bytes()) {
+        // A directory of PATH that may not be searched; no shell would say "permission denied" for that.
+        errno = Errno(libc::ENOENT);
+    }
     let status = if errno.0 == libc::ENOENT { STATUS_NOT_FOUND } else { STATUS_CANNOT_EXECUTE };
     let name = OsStr::from_bytes(file.as_bytes()).display();
     let message = if status == STATUS_NOT_FOUND && !file.as_bytes().contains(&b'/') {
@@ -322,6 +326,19 @@ fn execute(argv: &[CString]) -> Failure {
         format!("{name}: {errno}")
     };
     Failure { status, message }
+}
+
+/// Whether a path, or a file of this name in a directory of PATH, is there.
+fn exists_in_path(file: &[u8]) -> bool {
+    let there = |path: &OsStr| std::fs::metadata(path).is_ok();
+    if file.contains(&b'/') {
+        // Then EACCES says enough.
+        return true;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    path.as_bytes()
+        .split(|byte| *byte == b':')
+        .any(|directory| there(OsStr::from_bytes(&[directory, b"/", file].concat())))
 }
 
 fn restore_what_the_runtime_changed() {

@@ -28,6 +28,7 @@ use tracee::{Errno, Stopped, Tid, memory};
 use super::{Supervisor, Timer};
 use crate::process::ThreadState;
 
+const SIGPIPE: i32 = rustix::process::Signal::PIPE.as_raw();
 const EAGAIN: i64 = rustix::io::Errno::AGAIN.raw_os_error() as i64;
 const EINPROGRESS: i64 = rustix::io::Errno::INPROGRESS.raw_os_error() as i64;
 const EINTR: i64 = Errno::EINTR.0 as i64;
@@ -64,7 +65,7 @@ impl Supervisor {
             return;
         }
         let transferring = matches!(repair, Some(Repair { kind: Kind::Transfer { .. }, .. }));
-        if !transferring && !(regs.ret() == -EINTR || regs.ret() > 0) {
+        if !(transferring || regs.ret() == -EINTR || regs.ret() > 0) {
             return;
         }
         let Some(name) = syscall_table::by_number(nr).map(|call| call.name) else { return };
@@ -143,6 +144,11 @@ impl Supervisor {
         name: &str,
         repair: Option<Repair>,
     ) {
+        let leg_is_over = !matches!(repair, Some(Repair { kind: Kind::Transfer { over: false, .. }, .. }));
+        if signal == SIGPIPE && leg_is_over {
+            // Sent by the write itself: the rest cannot be written.
+            return;
+        }
         let (buffer, length, done) = match repair {
             Some(Repair { kind: Kind::Transfer { buffer, length, done, over }, .. }) => {
                 // At the end of a leg the registers show the whole call; in its midst they show the leg.
