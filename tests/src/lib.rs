@@ -11,6 +11,7 @@
 pub mod binaries;
 pub mod case;
 pub mod compare;
+pub mod guests;
 pub mod hosts;
 pub mod keeper;
 pub mod mode;
