@@ -41,6 +41,8 @@ int main(int argc, char **argv)
     uint64_t state = 77 + (uint64_t)hop * 1000003;
     uint64_t never = 1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1) | 3ULL << 31;
     uint64_t ignored = next_random(&state) & next_random(&state) & ~never;
+    /* glibc lets nobody touch its own two; whoever started this may have ignored them all the same. */
+    uint64_t inherited = field("\nSigIgn:\t") & 3ULL << 31;
     uint64_t blocked = next_random(&state) & ~never;
     uint64_t pending = blocked & ~ignored & next_random(&state);
     pending &= ~(1ULL << (SIGCONT - 1) | 1ULL << (SIGTSTP - 1) | 1ULL << (SIGTTIN - 1) | 1ULL << (SIGTTOU - 1));
@@ -66,7 +68,7 @@ int main(int argc, char **argv)
     OK(sigprocmask(SIG_SETMASK, &set, NULL));
     char a[16], b[20], c[20], d[20];
     snprintf(a, sizeof a, "%d", hop + 1);
-    snprintf(b, sizeof b, "%llx", (unsigned long long)ignored);
+    snprintf(b, sizeof b, "%llx", (unsigned long long)(ignored | inherited));
     snprintf(c, sizeof c, "%llx", (unsigned long long)blocked);
     snprintf(d, sizeof d, "%llx", (unsigned long long)pending);
     char *args[] = {argv[0], a, b, c, d, NULL};

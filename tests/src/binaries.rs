@@ -31,7 +31,9 @@ pub fn find(name: &str) -> Result<PathBuf> {
             return Ok(fs::canonicalize(path)?);
         }
     }
-    bail!("{name} is neither in MOSIX_BIN_DIR nor beside this test: run `cargo build --workspace`, or ./tests/run")
+    bail!(
+        "{name} is neither in MOSIX_BIN_DIR nor beside this test: run `cargo build --workspace`, or ./tests/run"
+    )
 }
 
 /// The names of all guests: `tests/guests/NAME.c`.
@@ -53,7 +55,8 @@ static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
 
 /// The compiled guest, built in `target/guests` at first use and when its source is newer.
 pub fn guest(name: &str) -> Result<PathBuf> {
-    let mut built = BUILT.lock().map_err(|_| anyhow::anyhow!("another test failed while it built a guest"))?;
+    let mut built =
+        BUILT.lock().map_err(|_| anyhow::anyhow!("another test failed while it built a guest"))?;
     if let Some(path) = built.get(name) {
         return Ok(path.clone());
     }
@@ -66,7 +69,9 @@ pub fn guest(name: &str) -> Result<PathBuf> {
     let lock = File::create(dir.join(".lock"))?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
     let changed = |path: &Path| fs::metadata(path).and_then(|m| m.modified());
-    let newest = changed(&source).with_context(|| source.display().to_string())?.max(changed(&sources.join("guest.h"))?);
+    let newest = changed(&source)
+        .with_context(|| source.display().to_string())?
+        .max(changed(&sources.join("guest.h"))?);
     if !changed(&path).is_ok_and(|built| built > newest) {
         compile(&source, &path)?;
     }

@@ -7,6 +7,9 @@ use anyhow::{Result, bail, ensure};
 use crate::case::{Case, End};
 use crate::run::{Outcome, show, tail};
 
+/// Differences that are printed; a missing directory is hundreds.
+const SHOWN: usize = 20;
+
 /// Demands the end and the output that the case names, of a native run.
 pub fn as_expected(case: &Case, outcome: &Outcome) -> Result<()> {
     let good = match case.end {
@@ -44,6 +47,11 @@ pub fn same(case: &Case, native: Outcome, run: Outcome) -> Result<()> {
     }
     differences.extend(native.tree.without(&case.unlike).differences(&run.tree.without(&case.unlike)));
     if !differences.is_empty() {
+        let more = differences.len().saturating_sub(SHOWN);
+        differences.truncate(SHOWN);
+        if more > 0 {
+            differences.push(format!("and {more} more"));
+        }
         bail!("not as natively:\n{}", differences.join("\n"));
     }
     Ok(())

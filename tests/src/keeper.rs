@@ -60,7 +60,8 @@ pub struct Keeper {
 impl Keeper {
     /// Starts `argv` below a new keeper. `socket` is a path that nobody uses.
     pub fn start(program: &Path, socket: PathBuf, start: Start) -> Result<Keeper> {
-        let listener = UnixListener::bind(&socket).with_context(|| format!("binding {}", socket.display()))?;
+        let listener =
+            UnixListener::bind(&socket).with_context(|| format!("binding {}", socket.display()))?;
         let mut command = Command::new(program);
         command.arg(&socket);
         if start.own_group {
@@ -94,7 +95,8 @@ impl Keeper {
                     };
                 }
                 Ok(_) => {}
-                Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+                Err(e)
+                    if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.into()),
             }

@@ -47,7 +47,9 @@ impl Mode {
             .split(',')
             .map(|name| match Mode::ALL.iter().find(|mode| mode.to_string() == name) {
                 Some(mode) => Ok(*mode),
-                None => bail!("MOSIX_TEST_MODES: no mode {name:?}; there are native, home, loopback, shuttle, two_hosts"),
+                None => bail!(
+                    "MOSIX_TEST_MODES: no mode {name:?}; there are native, home, loopback, shuttle, two_hosts"
+                ),
             })
             .collect()
     }
@@ -93,7 +95,9 @@ impl User {
         match self {
             User::Me => Vec::new(),
             User::Nobody => {
-                ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"].map(String::from).to_vec()
+                ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
+                    .map(String::from)
+                    .to_vec()
             }
         }
     }

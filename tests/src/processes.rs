@@ -25,7 +25,8 @@ fn all() -> Vec<i32> {
 
 /// Every live process whose ancestor is `root`, without `root` itself and without zombies.
 pub fn below(root: i32) -> Vec<i32> {
-    let stats: BTreeMap<i32, (i32, char)> = all().into_iter().filter_map(|pid| Some((pid, stat(pid)?))).collect();
+    let stats: BTreeMap<i32, (i32, char)> =
+        all().into_iter().filter_map(|pid| Some((pid, stat(pid)?))).collect();
     let is_below = |mut pid: i32| {
         // Bounded: the parents read here are not one snapshot and could form a loop.
         for _ in 0..stats.len() {
@@ -54,7 +55,16 @@ pub fn dump(pids: &[i32]) -> String {
             let _ = writeln!(out, "  task {}", task.file_name().to_string_lossy());
             for line in read("status").lines() {
                 const SHOWN: [&str; 10] = [
-                    "Name:", "State:", "PPid:", "TracerPid:", "NSpid:", "SigQ:", "SigPnd:", "ShdPnd:", "SigBlk:", "SigCgt:",
+                    "Name:",
+                    "State:",
+                    "PPid:",
+                    "TracerPid:",
+                    "NSpid:",
+                    "SigQ:",
+                    "SigPnd:",
+                    "ShdPnd:",
+                    "SigBlk:",
+                    "SigCgt:",
                 ];
                 if SHOWN.iter().any(|name| line.starts_with(name)) {
                     let _ = writeln!(out, "    {line}");

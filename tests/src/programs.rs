@@ -54,7 +54,9 @@ pub fn need(program: &str) -> Result<PathBuf> {
 fn missing(program: &str) -> Error {
     match PACKAGES.iter().find(|(name, _)| *name == program) {
         Some((_, package)) => {
-            anyhow!("{program} is not installed: apt-get install {package} (./tests/run does it where it may)")
+            anyhow!(
+                "{program} is not installed: apt-get install {package} (./tests/run does it where it may)"
+            )
         }
         None => anyhow!("{program} is not installed, and no package is known for it"),
     }

@@ -149,7 +149,9 @@ impl Run {
         self.stdin = None;
         let status = self.wait_status(deadline)?;
         let deadline = Instant::now() + GRACE;
-        if self.out.read_until(deadline, |_| false).is_err() || self.err.read_until(deadline, |_| false).is_err() {
+        if self.out.read_until(deadline, |_| false).is_err()
+            || self.err.read_until(deadline, |_| false).is_err()
+        {
             return Err(self.stuck("the command has ended, and its output is still held open"));
         }
         match self.keeper.next(deadline)? {
@@ -213,7 +215,9 @@ pub fn tail(bytes: &[u8]) -> String {
 pub fn show(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
-        (_, Some(signal)) => format!("signal {signal}{}", if status.core_dumped() { ", core dumped" } else { "" }),
+        (_, Some(signal)) => {
+            format!("signal {signal}{}", if status.core_dumped() { ", core dumped" } else { "" })
+        }
         _ => format!("wait status {:#x}", status.into_raw()),
     }
 }

@@ -207,7 +207,11 @@ impl Tree {
             }
         }
         lines.extend(
-            other.0.iter().filter(|(path, _)| !self.0.contains_key(*path)).map(|(p, t)| format!("{p}: too much ({t})")),
+            other
+                .0
+                .iter()
+                .filter(|(path, _)| !self.0.contains_key(*path))
+                .map(|(p, t)| format!("{p}: too much ({t})")),
         );
         lines
     }

@@ -81,7 +81,10 @@ impl Stats {
 
     /// Demands that the computation really left home: a move out, calls that came back, bytes both ways.
     pub fn assert_was_away(&self) -> Result<()> {
-        ensure!(self.moves.iter().any(|m| m.from == "home" && m.to != "home"), "no move out of home: {self:?}");
+        ensure!(
+            self.moves.iter().any(|m| m.from == "home" && m.to != "home"),
+            "no move out of home: {self:?}"
+        );
         ensure!(self.calls.forwarded > 0, "no call was forwarded: {self:?}");
         ensure!(self.bytes.sent > 0 && self.bytes.received > 0, "nothing crossed the link: {self:?}");
         Ok(())
@@ -90,7 +93,10 @@ impl Stats {
     /// Demands that nothing left home.
     pub fn assert_stayed(&self) -> Result<()> {
         ensure!(self.moves.is_empty(), "moved: {self:?}");
-        ensure!(self.calls.forwarded == 0 && self.calls.local == 0, "calls were made away from home: {self:?}");
+        ensure!(
+            self.calls.forwarded == 0 && self.calls.local == 0,
+            "calls were made away from home: {self:?}"
+        );
         Ok(())
     }
 
@@ -105,7 +111,12 @@ impl Stats {
         let total = self.cpu_seconds.home + self.cpu_seconds.remote;
         ensure!(total > 0.0, "no CPU time was counted: {self:?}");
         let away = self.cpu_seconds.remote / total;
-        ensure!(away >= share, "{:.1} % of the CPU time was away, wanted {:.1} %: {self:?}", away * 100.0, share * 100.0);
+        ensure!(
+            away >= share,
+            "{:.1} % of the CPU time was away, wanted {:.1} %: {self:?}",
+            away * 100.0,
+            share * 100.0
+        );
         Ok(())
     }
 

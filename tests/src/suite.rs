@@ -4,7 +4,8 @@ use std::sync::RwLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
+pub use libtest_mimic::Trial;
+use libtest_mimic::{Arguments, Failed};
 
 use crate::case::{Away, Case};
 use crate::hosts::{self, Hosts};
@@ -21,6 +22,9 @@ const SHUTTLE_PERIOD: Duration = Duration::from_millis(50);
 /// A run this long must have been moved by the shuttle.
 const SHUTTLED_FROM: Duration = Duration::from_millis(1500);
 
+/// Where a run's report goes.
+const STATS: &str = "report/stats";
+
 /// Cases that measure time hold it alone.
 static MACHINE: RwLock<()> = RwLock::new(());
 
@@ -31,7 +35,9 @@ pub fn trials(cases: &[Case], modes: &[Mode]) -> Result<Vec<Trial>> {
         for user in User::all() {
             for case in cases {
                 let (case, user) = (case.clone(), *user);
-                trials.push(trial(&format!("{mode}/{user}/{}", case.name), case.quiet, move || check(&case, mode, user)));
+                trials.push(trial(&format!("{mode}/{user}/{}", case.name), case.quiet, move || {
+                    check(&case, mode, user)
+                }));
             }
         }
     }
@@ -66,6 +72,41 @@ pub fn run(trials: Result<Vec<Trial>>) -> ! {
     libtest_mimic::run(&Arguments::from_args(), trials).exit()
 }
 
+/// `mosix-run` and its options for a mode that needs no second host; nothing for a native run.
+pub fn prefix(sandbox: &Sandbox, mode: Mode) -> Result<Vec<String>> {
+    let place = match mode {
+        Mode::Native => return Ok(Vec::new()),
+        Mode::Home => "--home",
+        Mode::Loopback | Mode::Shuttle => "--loopback",
+        Mode::TwoHosts => bail!("two hosts need a node"),
+    };
+    let stats = sandbox.text(STATS);
+    Ok(vec![sandbox.ours("mosix-run")?, "--stats".to_owned(), stats, place.to_owned(), "--".to_owned()])
+}
+
+/// In the shuttle mode, the shuttle.
+pub fn while_shuttled(sandbox: &Sandbox, mode: Mode) -> Result<Option<Shuttle>> {
+    Ok(match mode {
+        Mode::Shuttle => Some(Shuttle::start(Control::new(sandbox)?, "loopback".to_owned(), SHUTTLE_PERIOD)),
+        _ => None,
+    })
+}
+
+/// What is checked when a program has left its terminal.
+pub fn after_terminal(sandbox: &Sandbox, mode: Mode, shuttle: Option<Shuttle>) -> Result<()> {
+    if mode == Mode::Native {
+        return Ok(());
+    }
+    let moved = shuttle.map(Shuttle::stop).transpose()?;
+    sandbox.assert_clean()?;
+    let stats = Stats::read(&sandbox.path(STATS))?;
+    if mode.is_away() {
+        stats.assert_was_away().with_context(|| format!("{moved:?}"))
+    } else {
+        stats.assert_stayed()
+    }
+}
+
 /// Runs a case natively, then in this mode, and compares.
 pub fn check(case: &Case, mode: Mode, user: User) -> Result<()> {
     if user == User::Nobody {
@@ -78,45 +119,46 @@ pub fn check(case: &Case, mode: Mode, user: User) -> Result<()> {
     let native = once(case, &sandbox, &net, &[], 1).context("natively")?;
     compare::as_expected(case, &native).context("natively")?;
     if mode == Mode::Native {
+        if user != User::Me {
+            return Ok(());
+        }
         sandbox.reset()?;
         let second = once(case, &sandbox, &net, &[], 1).context("natively, the second time")?;
         return compare::same(case, native, second).context("two native runs differ");
     }
     sandbox.reset()?;
     let mut node = None;
-    let stats = sandbox.text("report/stats");
-    let mut words = vec![sandbox.ours("mosix-run")?, "--stats".to_owned(), stats.clone()];
-    match mode {
-        Mode::Native => bail!("native runs have no mosix-run"),
-        Mode::Home => words.push("--home".to_owned()),
-        Mode::Loopback | Mode::Shuttle => words.push("--loopback".to_owned()),
-        Mode::TwoHosts => {
-            let hosts = hosts.as_ref().context("no hosts")?;
+    let words = match &hosts {
+        None => prefix(&sandbox, mode)?,
+        Some(hosts) => {
             let (ours, theirs) = hosts.identities(&sandbox)?;
             node = Some(hosts.start_node(&sandbox, &theirs)?);
-            words.extend(["--on", hosts::NODE, "--identity", &ours].map(String::from));
+            let stats = sandbox.text(STATS);
+            let mut words = vec![sandbox.ours("mosix-run")?];
+            words.extend(
+                ["--stats", &stats, "--on", hosts::NODE, "--identity", &ours, "--"].map(String::from),
+            );
+            words
         }
-    }
-    words.push("--".to_owned());
-
-    let shuttle = match mode {
-        Mode::Shuttle => Some(Shuttle::start(Control::new(&sandbox)?, "loopback".to_owned(), SHUTTLE_PERIOD)),
-        _ => None,
     };
+    let shuttle = while_shuttled(&sandbox, mode)?;
     let outcome = once(case, &sandbox, &net, &words, Case::SLOWER);
     let shuttled = shuttle.map(Shuttle::stop).transpose()?;
     let outcome = outcome?;
     let took = outcome.took;
     compare::same(case, native, outcome)?;
     sandbox.assert_clean()?;
-    let stats = Stats::read(stats.as_ref())?;
+    let stats = Stats::read(&sandbox.path(STATS))?;
     report(case, mode, &stats)?;
     if let Some(shuttled) = shuttled
         && took > SHUTTLED_FROM
         && case.away != Away::MayStay
     {
         let (home, out) = stats.round_trips();
-        ensure!(home > 0 && out > 1, "in {took:?} it was never moved home and out again: {shuttled:?} {stats:?}");
+        ensure!(
+            home > 0 && out > 1,
+            "in {took:?} it was never moved home and out again: {shuttled:?} {stats:?}"
+        );
     }
     node.map(hosts::Node::stop).transpose()?;
     Ok(())
