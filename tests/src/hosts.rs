@@ -99,10 +99,13 @@ impl Hosts {
     pub fn identities(&self, sandbox: &Sandbox) -> Result<(String, String)> {
         let mosix = self.sandbox.ours("mosix")?;
         let (ours, theirs) = (sandbox.text("config/identity"), sandbox.text("config/node-identity"));
-        for args in [["init", "--identity", &ours, "--", ""], ["join", "--identity", &theirs, "--ca", &ours]]
-        {
-            let args: Vec<&str> = args.into_iter().take_while(|a| *a != "--").collect();
-            let output = Command::new(&mosix).args(&args).env_clear().envs(sandbox.env()).output()?;
+        let invitation = sandbox.text("config/invitation");
+        for args in [
+            ["--identity", &ours, "init", "--machine", "home"].as_slice(),
+            &["--identity", &ours, "invite", "node", "--output", &invitation],
+            &["--identity", &theirs, "join", &invitation],
+        ] {
+            let output = Command::new(&mosix).args(args).env_clear().envs(sandbox.env()).output()?;
             let message = String::from_utf8_lossy(&output.stderr);
             ensure!(output.status.success(), "mosix {}: {}", args.join(" "), message.trim());
         }

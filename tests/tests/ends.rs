@@ -213,8 +213,9 @@ fn suspended_and_resumed(sandbox: &Sandbox, mode: Mode) -> Result<()> {
         t.expect("$ ")?;
         if n == 2 {
             // In the background it may not read: the terminal stops it again.
-            t.send("bg\r")?;
-            t.expect("Stopped")?;
+            t.send("bg; until jobs -s | grep -q perl; do :; done; echo again it $((1 + 1))\r")?;
+            t.expect("again it 2\r\n")?;
+            t.expect("$ ")?;
         }
         t.send("fg\r")?;
         t.expect("perl program\r\n")?;

@@ -15,6 +15,8 @@ use system_tests::suite;
 
 const MODES: [Mode; 4] = [Mode::Native, Mode::Home, Mode::Loopback, Mode::Shuttle];
 
+type Test = fn(&Sandbox, Mode) -> Result<()>;
+
 fn main() {
     suite::run(trials());
 }
@@ -23,7 +25,7 @@ fn trials() -> Result<Vec<system_tests::suite::Trial>> {
     let mut trials = suite::trials(&cases(), &MODES)?;
     for mode in Mode::enabled()?.into_iter().filter(|mode| MODES.contains(mode)) {
         for user in User::all() {
-            let interactive: [(&str, fn(&Sandbox, Mode) -> Result<()>); 2] =
+            let interactive: [(&str, Test); 2] =
                 [("interactive_bash", interactive_bash), ("interactive_vim", interactive_vim)];
             for (name, test) in interactive {
                 trials.push(suite::trial(&format!("{mode}/{user}/{name}"), false, move || {
@@ -228,7 +230,8 @@ fn interactive_bash(sandbox: &Sandbox, mode: Mode) -> Result<()> {
     t.expect("Terminated")?;
     t.expect("state ")?;
     t.expect("$ ")?;
-    t.send("cat\r")?;
+    t.send("sh -c 'echo reading; exec cat'\r")?;
+    t.expect("\nreading\r\n")?;
     t.send("through\r")?;
     t.expect("through\r\nthrough\r\n")?;
     t.send("\x03")?;
@@ -238,9 +241,11 @@ fn interactive_bash(sandbox: &Sandbox, mode: Mode) -> Result<()> {
     t.expect("status 130\r\n")?;
     t.send("trap 'echo size $(stty size)' WINCH; echo armed\r")?;
     t.expect("\narmed\r\n")?;
+    t.expect("$ ")?;
     t.resize(100, 30)?;
     t.send("true\r")?;
     t.expect("size 30 100")?;
+    t.expect("$ ")?;
     t.send("sh -c 'echo again; exec sleep 1000'\r")?;
     t.expect("\nagain\r\n")?;
     t.send("\x1c")?;

@@ -11,11 +11,15 @@ wait $sleeper; echo "interrupted $?"
 kill $sleeper; wait $sleeper 2>/dev/null; echo "killed $?"
 wait $killer
 trap - TERM
-set -m
-sleep 30 & stopped=$!
-kill -STOP $stopped; until jobs -s | grep -q sleep; do :; done; jobs -s | wc -l
-kill -CONT $stopped; kill $stopped; wait $stopped 2>/dev/null; echo "terminated $?"
-set +m
+# The shell sees a stop and an end. Its notes carry job numbers, which depend on what it has forgotten by now.
+{
+    set -m
+    sleep 30 & stopped=$!
+    kill -STOP $stopped; until jobs -s | grep -q sleep; do :; done; echo stopped
+    kill -CONT $stopped; kill $stopped
+    state=147; while [ $state = 147 ]; do wait $stopped; state=$?; done; echo "terminated $state"
+    set +m
+} 2>/dev/null
 trap 'n=$((${n:-0} + 1))' CHLD
 n=0; for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true; done; echo "at least one SIGCHLD: $((n > 0))"
 trap - CHLD
