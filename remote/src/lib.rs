@@ -1,1 +1,19 @@
-//! Executor, bodies, sandbox, content cache.
+//! A node's side of a session: bodies in their sandbox, the executor that intercepts their calls, and the cache of
+//! file contents.
+#![forbid(unsafe_code)]
+
+mod body;
+mod build;
+mod cache;
+mod calls;
+mod hello;
+mod marshal;
+mod moves;
+mod rules;
+pub mod session;
+mod signals;
+mod special;
+mod timeout;
+
+pub use cache::Cache;
+pub use session::{SessionError, serve};

@@ -1,1 +1,25 @@
 //! Every x86-64 Linux system call, described once.
+//!
+//! One flat table ([`all`]) says of each call its number, its arguments, where it runs while the computation is
+//! away from home, and why. Everything that must know a call comes from here:
+//!
+//! - [`by_number`], [`by_name`]: the rows;
+//! - [`place_of`]: where this very call, with these arguments, runs; [`seccomp_rules`]: what a filter needs;
+//! - [`plan`]: which bytes of the program go home with a call, and which come back ([`outputs`]);
+
+#![forbid(unsafe_code)]
+
+mod ctl;
+mod fcntl;
+pub mod flags;
+mod ioctl;
+mod lookup;
+pub mod plan;
+mod prctl;
+mod table;
+mod types;
+
+pub use lookup::{Resolved, all, by_name, by_number, place_of, resolve, seccomp_rules};
+pub use plan::{At, Buf, GuestRead, Out, Patch, Plan, PlanError, outputs, plan};
+pub use table::{COUNT, LAST};
+pub use types::*;

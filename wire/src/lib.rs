@@ -1,1 +1,24 @@
-//! Messages, QUIC link, identities.
+//! How a home and a node talk: messages, the QUIC link that carries them, and who may speak.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`message`] | what is said, and its encoding |
+//! | [`transport`] | the interface that sessions are written against |
+//! | [`link`] | the real thing: QUIC over UDP, driven by the caller's own poll loop |
+//! | [`memory`] | the same interface in memory with seeded delay and loss, for simulation |
+//! | [`identity`] | cluster CA, certificates, and what a peer's certificate must say |
+//! | [`frame`] | how whole frames travel on a byte stream |
+#![forbid(unsafe_code)]
+
+pub mod frame;
+pub mod identity;
+pub mod link;
+pub mod memory;
+pub mod message;
+pub mod session;
+pub mod transport;
+
+pub use bytes::Bytes;
+pub use identity::{Identity, IdentityError, PeerName, Role};
+pub use link::{Incoming, Link, LinkError, Listener};
+pub use transport::{Channel, Transport};

@@ -1,0 +1,323 @@
+//! Processes whose computation is on a node: their deputies, the link to the node, and moves out and home.
+//!
+//! The supervisor hands threads in when a process leaves and gets them back when it comes home; meanwhile every report
+//! about them comes here.
+
+mod back;
+mod deputy;
+mod node;
+mod out;
+mod serve;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
+
+use tracee::ptrace::Stopped;
+use tracee::wait::CpuTime;
+use tracee::{Event, Stop, Tid};
+use wire::session::{self, CONTENT, ContentPart, FromBody, ProcessKey, ThreadKey, ToBody, Up, WantContent};
+use wire::{Channel, Link, LinkError, message};
+
+pub use deputy::{Deputy, Process};
+pub use node::NodeError;
+pub use out::{NotSent, settle_exec};
+
+use crate::content::Contents;
+use deputy::{Phase, State};
+
+/// What the supervisor must do or know.
+#[derive(Debug)]
+pub enum Action {
+    /// A managed process was made by an away one; it is away too.
+    Forked {
+        /// Its maker's process.
+        parent: Tid,
+        /// Its pid.
+        child: Tid,
+    },
+    /// A process is at home again, its threads stopped and whole. Resume them.
+    CameHome {
+        /// Its pid.
+        pid: Tid,
+        /// Its threads, ready to run.
+        threads: Vec<Stopped>,
+        /// Why it is at home, if it must stay.
+        stay: Option<String>,
+    },
+    /// A deputy has exec'ed: its fresh image is at home, stopped at its first instruction.
+    Execed {
+        /// Its pid.
+        pid: Tid,
+        /// Its only thread.
+        thread: Stopped,
+    },
+    /// A process is gone.
+    Ended {
+        /// Its pid.
+        pid: Tid,
+        /// The report.
+        event: Event,
+        /// CPU time of the deputy.
+        time: CpuTime,
+    },
+    /// A move ended, well or not.
+    Moved(Move),
+    /// A line for the user.
+    Say(String),
+}
+
+/// The report of one move.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// Which process.
+    pub pid: Tid,
+    /// From where.
+    pub from: String,
+    /// To where.
+    pub to: String,
+    /// Why.
+    pub reason: String,
+    /// Milliseconds from the last user instruction at the source to the first at the destination.
+    pub freeze_ms: f64,
+    /// Milliseconds in all.
+    pub total_ms: f64,
+    /// Bytes of image and pages.
+    pub bytes: u64,
+    /// Why it failed, if it did: the process goes on where it was.
+    pub failed: Option<String>,
+}
+
+/// Counts of one node's session.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Calls that deputies executed.
+    pub forwarded: u64,
+    /// Calls that ran on the node although they trapped.
+    pub local: u64,
+    /// Calls that brought their process home, by reason.
+    pub gone_home: HashMap<String, u64>,
+    /// CPU seconds of bodies.
+    pub remote_cpu_s: f64,
+}
+
+/// The away processes of one node.
+pub struct Away {
+    link: Link,
+    name: String,
+    contents: Contents,
+    processes: HashMap<ProcessKey, Process>,
+    pids: HashMap<Tid, ProcessKey>,
+    threads: HashMap<Tid, Deputy>,
+    keys: HashMap<ThreadKey, Tid>,
+    next_key: u64,
+    actions: VecDeque<Action>,
+    sending: VecDeque<Sending>,
+    /// Counts for the report.
+    pub counts: Counts,
+}
+
+/// A content on its way to the node.
+struct Sending {
+    content: [u8; 32],
+    offset: u64,
+}
+
+/// Bytes of file content in one message.
+const CONTENT_PART_BYTES: usize = 1 << 20;
+/// Bulk senders stop above this many queued bytes and go on below.
+const QUEUE_BYTES_MAX: usize = 8 << 20;
+
+impl Away {
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The link, for its descriptor and deadline.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Whether a thread is a deputy's.
+    pub fn owns(&self, tid: Tid) -> bool {
+        self.threads.contains_key(&tid)
+    }
+
+    /// Whether a process is away or on its way.
+    pub fn has(&self, pid: Tid) -> bool {
+        self.pids.contains_key(&pid)
+    }
+
+    /// The next thing for the supervisor.
+    pub fn action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn key(&mut self) -> u64 {
+        self.next_key += 1;
+        self.next_key
+    }
+
+    /// Takes in what has arrived on the link and sends what is due. Returns whether anything happened.
+    pub fn drive(&mut self) -> Result<bool, LinkError> {
+        let mut busy = false;
+        self.link.drive(Instant::now())?;
+        while let Some((channel, frame)) = self.link.recv() {
+            busy = true;
+            if let Err(why) = self.on_frame(channel, &frame) {
+                self.link.close(1, &why);
+                return Err(LinkError::Protocol(self.name.clone(), why));
+            }
+        }
+        self.send_contents()?;
+        Ok(busy)
+    }
+
+    fn on_frame(&mut self, channel: Channel, frame: &[u8]) -> Result<(), String> {
+        let unreadable = |error: message::DecodeError| error.to_string();
+        match session::owner(channel) {
+            session::Owner::Control => match message::decode(frame).map_err(unreadable)? {
+                session::Control::Counters { local, .. } => {
+                    self.counts.local = local;
+                    Ok(())
+                }
+                session::Control::Refused(why) => Err(why),
+                _ => Ok(()),
+            },
+            session::Owner::Content => {
+                let want: WantContent = message::decode(frame).map_err(unreadable)?;
+                self.sending.push_back(Sending { content: want.content, offset: 0 });
+                Ok(())
+            }
+            session::Owner::Thread(key) => {
+                let up: Up = message::decode(frame).map_err(unreadable)?;
+                match self.keys.get(&key).copied() {
+                    Some(tid) => self.on_up(tid, up),
+                    None => Ok(()),
+                }
+            }
+            session::Owner::Process(key) => {
+                let message: FromBody = message::decode(frame).map_err(unreadable)?;
+                self.on_from_body(key, message)
+            }
+        }
+    }
+
+    fn send_contents(&mut self) -> Result<(), LinkError> {
+        while let Some(sending) = self.sending.front_mut() {
+            if self.link.queued_bytes() > QUEUE_BYTES_MAX {
+                break;
+            }
+            let mut bytes = vec![0; CONTENT_PART_BYTES];
+            let got = self.contents.read(&sending.content, sending.offset, &mut bytes).unwrap_or(0);
+            bytes.truncate(got);
+            let part = ContentPart { content: sending.content, offset: sending.offset, bytes: bytes.into() };
+            sending.offset += got as u64;
+            let size = self.contents.metadata(&part.content).map_or(0, |metadata| metadata.len());
+            if got == 0 || sending.offset >= size {
+                self.sending.pop_front();
+            }
+            self.link.send(CONTENT, message::encode(&part))?;
+        }
+        Ok(())
+    }
+
+    /// Whether contents wait for the link to drain: then `drive` must be called again soon.
+    pub fn has_backlog(&self) -> bool {
+        !self.sending.is_empty()
+    }
+
+    fn tell(&mut self, key: ProcessKey, message: &ToBody) {
+        // A link that fails says so at the next drive, where everything of it ends.
+        self.link.send(session::process_channel(key), message::encode(message)).ok();
+    }
+
+    fn on_from_body(&mut self, key: ProcessKey, message: FromBody) -> Result<(), String> {
+        if let FromBody::Ended { status, cpu_s } = message {
+            self.counts.remote_cpu_s += cpu_s;
+            self.on_body_ended(key, status);
+            return Ok(());
+        }
+        if !self.processes.contains_key(&key) {
+            return Ok(());
+        }
+        match message {
+            FromBody::Built => self.on_built(key),
+            FromBody::Refused(why) => self.on_refused(key, &why),
+            FromBody::GoHome(reason) => {
+                *self.counts.gone_home.entry(reason.clone()).or_default() += 1;
+                self.bring_key(key, reason.clone(), Some(reason));
+            }
+            FromBody::CannotBring(why) => self.on_cannot_bring(key, &why),
+            FromBody::Image(image) => self.on_image(key, &image),
+            FromBody::Pages { start, bytes } => self.on_pages(key, start, &bytes),
+            FromBody::PagesEnd => self.on_pages_end(key),
+            FromBody::StopDefault(signal) => self.on_stop_default(key, signal),
+            FromBody::Interrupt(thread) => {
+                if let Some(tid) = self.keys.get(&thread).copied() {
+                    self.interrupt_call(tid);
+                }
+            }
+            FromBody::Ended { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// A report about a thread of ours. `early` holds new children that have reported their first stop already.
+    pub fn on_event(&mut self, tid: Tid, event: Event, time: CpuTime, early: &mut HashSet<Tid>) {
+        match event {
+            Event::Stopped(stop) => self.on_stop(tid, stop, early),
+            Event::Exited(_) | Event::Killed { .. } => self.on_thread_end(tid, event, time),
+        }
+    }
+
+    fn on_thread_end(&mut self, tid: Tid, event: Event, time: CpuTime) {
+        let Some(deputy) = self.threads.remove(&tid) else { return };
+        self.keys.remove(&deputy.key);
+        self.link.finish(session::thread_channel(deputy.key));
+        let Some(process) = self.processes.get_mut(&deputy.process) else { return };
+        process.threads.retain(|thread| *thread != tid);
+        process.area.free(deputy.slot);
+        if process.pid != tid {
+            return;
+        }
+        let key = process.key;
+        self.processes.remove(&key);
+        self.pids.remove(&tid);
+        self.tell(key, &ToBody::Release);
+        self.actions.push_back(Action::Ended { pid: tid, event, time });
+    }
+
+    /// The node or the link is gone: its processes end.
+    pub fn lose(&mut self, why: &str) -> Vec<Tid> {
+        let mut lost = Vec::new();
+        for process in self.processes.values() {
+            if matches!(process.phase, Phase::Leaving(_)) {
+                continue;
+            }
+            lost.push(process.pid);
+            self.actions.push_back(Action::Say(format!(
+                "node {} is lost ({why}): process {} was there and is killed",
+                self.name, process.pid
+            )));
+            tracee::signal::kill(process.pid, 9).ok();
+        }
+        let leaving: Vec<_> = self.processes.values().map(|process| process.key).collect();
+        for key in leaving {
+            self.on_refused(key, why);
+        }
+        lost
+    }
+
+    fn on_stop(&mut self, tid: Tid, stop: Stop, early: &mut HashSet<Tid>) {
+        let Some(deputy) = self.threads.get_mut(&tid) else { return };
+        let stopped = match std::mem::replace(&mut deputy.state, State::Busy) {
+            State::Running(running) => running.stopped(),
+            other => {
+                deputy.state = other;
+                return;
+            }
+        };
+        self.on_deputy_stop(tid, stopped, stop, early);
+    }
+}

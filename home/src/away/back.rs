@@ -1,0 +1,369 @@
+//! Coming home: the deputy is given memory and registers back.
+
+use std::os::unix::fs::MetadataExt;
+use std::time::Instant;
+
+use tracee::foothold::Foothold;
+use tracee::image::{FileRef, Image};
+use tracee::inject::{InjectError, Injector};
+use tracee::ptrace::{Resume, Running, Stopped};
+use tracee::{Errno, Event, Stop, Tid, maps, memory, restore, wait};
+use wire::message;
+use wire::session::{ProcessKey, ToBody};
+
+use super::deputy::{Coming, Phase, Process, Refill, State};
+use super::out::{self, MUNMAP, remove_foothold};
+use super::{Action, Away, Move};
+
+const OPENAT: i64 = 257;
+const CLOSE: i64 = 3;
+const AT_FDCWD: u64 = -100i64 as u64;
+const O_CLOEXEC: u64 = 0x8_0000;
+
+impl Away {
+    /// Asks for a process to come home. False if it is not away, or already coming.
+    pub fn bring(&mut self, pid: Tid, reason: &str, stay: Option<String>) -> bool {
+        match self.pids.get(&pid).copied() {
+            Some(key) => self.bring_key(key, reason.into(), stay),
+            None => false,
+        }
+    }
+
+    pub(super) fn bring_key(&mut self, key: ProcessKey, reason: String, stay: Option<String>) -> bool {
+        let Some(process) = self.processes.get_mut(&key) else { return false };
+        if !matches!(process.phase, Phase::Away) || process.released {
+            return false;
+        }
+        process.phase = Phase::Coming(Coming { since: Instant::now(), reason, stay });
+        let threads = process.threads.clone();
+        self.tell(key, &ToBody::Bring);
+        for tid in threads {
+            self.interrupt_call(tid);
+        }
+        true
+    }
+
+    pub(super) fn on_cannot_bring(&mut self, key: ProcessKey, why: &str) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        let Phase::Coming(coming) = &process.phase else { return };
+        let report = Move {
+            pid: process.pid,
+            from: self.name.clone(),
+            to: "home".into(),
+            reason: coming.reason.clone(),
+            freeze_ms: 0.0,
+            total_ms: coming.since.elapsed().as_secs_f64() * 1e3,
+            bytes: 0,
+            failed: Some(why.into()),
+        };
+        process.phase = Phase::Away;
+        self.actions.push_back(Action::Moved(report));
+    }
+
+    /// The image is here: empty the deputy and map it.
+    pub(super) fn on_image(&mut self, key: ProcessKey, bytes: &[u8]) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        let Phase::Coming(coming) = &process.phase else { return };
+        let coming = coming.clone();
+        let image: Image = match message::decode(bytes) {
+            Ok(image) => image,
+            Err(error) => return self.fail(key, coming, &error.to_string()),
+        };
+        match self.refill(key, &coming, image, bytes.len() as u64) {
+            Ok(()) => {}
+            Err(InjectError::Gone(tid, event, time)) => self.on_thread_end(tid, event, time),
+            Err(error) => self.fail(key, coming, &error.to_string()),
+        }
+    }
+
+    fn refill(
+        &mut self,
+        key: ProcessKey,
+        coming: &Coming,
+        image: Image,
+        bytes: u64,
+    ) -> Result<(), InjectError> {
+        let mut signals = Vec::new();
+        let mut stopped = self.stop_all(key, &mut signals)?;
+        let process = self.processes.get_mut(&key).ok_or(Errno::ESRCH)?;
+        let leader = stopped.remove(0);
+        let pid = process.pid;
+        let mut injector = Injector::new(leader, process.foothold.site())?;
+        make_room(&mut injector, process, &image)?;
+        let area = (process.area_base, process.area_base + process.area.bytes());
+        let mut keep = vec![process.foothold.range(), area];
+        keep.extend(process.vdso);
+        restore::wipe(&mut injector, &keep)?;
+        let foothold = process.foothold;
+        let contents = &self.contents;
+        let mut unreachable: Vec<[u8; 32]> = Vec::new();
+        restore::map(&mut injector, &image, |injector, file| {
+            let fd = open(injector, &foothold, file)?;
+            let right = fd.is_some_and(|fd| {
+                let opened = std::fs::metadata(format!("/proc/{pid}/fd/{fd}"));
+                let known = contents.metadata(&file.content);
+                matches!((opened, known), (Ok(a), Some(b)) if a.dev() == b.dev() && a.ino() == b.ino() && a.mtime_nsec() == b.mtime_nsec())
+            });
+            if right {
+                return Ok(fd);
+            }
+            if let Some(fd) = fd {
+                injector.raw(CLOSE, [fd as u64, 0, 0, 0, 0, 0])?;
+            }
+            unreachable.push(file.content);
+            Ok(None)
+        })?;
+        // A file that is no longer where it was: its content, as private memory.
+        for vma in &image.vmas {
+            let Some(file) = tracee::capture::file_of(vma).filter(|file| unreachable.contains(&file.content))
+            else {
+                continue;
+            };
+            let mut content = vec![0; (vma.end - vma.start) as usize];
+            if self.contents.read(&file.content, file.offset, &mut content).is_ok() {
+                restore::write_pages(pid, vma.start, &content)?;
+            }
+        }
+        let process = self.processes.get_mut(&key).ok_or(Errno::ESRCH)?;
+        let coming = coming.clone();
+        let refill = Refill { coming, image, leader: Some(injector), others: stopped, bytes, signals };
+        process.phase = Phase::Refilling(Box::new(refill));
+        Ok(())
+    }
+
+    pub(super) fn on_pages(&mut self, key: ProcessKey, start: u64, bytes: &[u8]) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        let Phase::Refilling(refill) = &mut process.phase else { return };
+        refill.bytes += bytes.len() as u64;
+        if let Err(errno) = restore::write_pages(process.pid, start, bytes) {
+            let coming = refill.coming.clone();
+            self.fail(key, coming, &format!("writing its memory: {errno}"));
+        }
+    }
+
+    pub(super) fn on_pages_end(&mut self, key: ProcessKey) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        if !matches!(process.phase, Phase::Refilling(_)) {
+            return;
+        }
+        let Phase::Refilling(refill) = std::mem::replace(&mut process.phase, Phase::Away) else { return };
+        let coming = refill.coming.clone();
+        let (bytes, pid) = (refill.bytes, process.pid);
+        match finish(process, *refill) {
+            Ok(threads) => {
+                self.tell(key, &ToBody::Release);
+                let tids = self.processes.remove(&key).map(|process| process.threads).unwrap_or_default();
+                self.forget(&tids, pid);
+                let ms = coming.since.elapsed().as_secs_f64() * 1e3;
+                self.actions.push_back(Action::Moved(Move {
+                    pid,
+                    from: self.name.clone(),
+                    to: "home".into(),
+                    reason: coming.reason,
+                    freeze_ms: ms,
+                    total_ms: ms,
+                    bytes,
+                    failed: None,
+                }));
+                self.actions.push_back(Action::CameHome { pid, threads, stay: coming.stay });
+            }
+            Err(InjectError::Gone(tid, event, time)) => self.on_thread_end(tid, event, time),
+            Err(error) => self.fail(key, coming, &error.to_string()),
+        }
+    }
+
+    /// Stops all threads of a deputy, leader first. Signals that come meanwhile are kept for the process.
+    fn stop_all(&mut self, key: ProcessKey, signals: &mut Vec<Vec<u8>>) -> Result<Vec<Stopped>, InjectError> {
+        let threads = self.processes.get(&key).map(|process| process.threads.clone()).unwrap_or_default();
+        let mut all = Vec::new();
+        for tid in threads {
+            let Some(deputy) = self.threads.get_mut(&tid) else { continue };
+            match std::mem::replace(&mut deputy.state, State::Busy) {
+                State::Running(running) => all.push(stop(running, signals)?),
+                State::Stopped(stopped) => all.push(stopped),
+                State::Busy => return Err(Errno::ESRCH.into()),
+            }
+        }
+        if all.is_empty() { Err(Errno::ESRCH.into()) } else { Ok(all) }
+    }
+
+    /// A half-filled deputy is emptied again and serves on; the body goes on where it is.
+    fn fail(&mut self, key: ProcessKey, coming: Coming, why: &str) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        let pid = process.pid;
+        let phase = std::mem::replace(&mut process.phase, Phase::Away);
+        let again = match phase {
+            Phase::Refilling(refill) => rehollow(process, *refill),
+            _ => Ok(Vec::new()),
+        };
+        match again {
+            Ok(threads) => {
+                for stopped in threads {
+                    let tid = stopped.tid();
+                    self.resume(tid, stopped, 0);
+                }
+                self.tell(key, &ToBody::Resume);
+            }
+            Err(error) => {
+                self.actions.push_back(Action::Say(format!(
+                    "process {pid} was lost on its way home: {why}; {error}"
+                )));
+                tracee::signal::kill(pid, 9).ok();
+            }
+        }
+        self.actions.push_back(Action::Moved(Move {
+            pid,
+            from: self.name.clone(),
+            to: "home".into(),
+            reason: coming.reason,
+            freeze_ms: coming.since.elapsed().as_secs_f64() * 1e3,
+            total_ms: coming.since.elapsed().as_secs_f64() * 1e3,
+            bytes: 0,
+            failed: Some(why.into()),
+        }));
+    }
+
+    /// Makes the deputy's dispositions those of its body, and drops what it held back of signals that are no longer
+    /// ignored. The thread is between calls.
+    pub(super) fn mirror_by_injection(&mut self, tid: Tid, no_longer: u64) {
+        let Some(deputy) = self.threads.get_mut(&tid) else { return };
+        let key = deputy.process;
+        let State::Running(running) = std::mem::replace(&mut deputy.state, State::Busy) else { return };
+        let mut signals = Vec::new();
+        let Some(process) = self.processes.get(&key) else { return };
+        let foothold = process.foothold;
+        let (dispositions, mask) = (process.dispositions, process.idle_mask());
+        let done = stop(running, &mut signals).and_then(|stopped| {
+            let mut injector = Injector::new(stopped, foothold.site())?;
+            // Ignoring a signal for a moment drops what is pending of it.
+            restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored | no_longer)?;
+            restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored)?;
+            out::set_no_child_wait(&mut injector, &foothold, &dispositions)?;
+            *injector.mask_mut() = mask;
+            injector.finish()
+        });
+        match done {
+            Ok(stopped) => self.resume(tid, stopped, 0),
+            Err(InjectError::Gone(tid, event, time)) => return self.on_thread_end(tid, event, time),
+            Err(_) => return,
+        }
+        for info in signals {
+            self.ship(tid, info);
+        }
+    }
+}
+
+/// Stops a thread of a deputy that is between calls; signals that come first are kept.
+fn stop(running: Running, signals: &mut Vec<Vec<u8>>) -> Result<Stopped, InjectError> {
+    let tid = running.tid();
+    let mut running = running;
+    running.interrupt()?;
+    loop {
+        match wait::block(tid)? {
+            (_, Event::Stopped(stop), _) => {
+                let stopped = running.stopped();
+                match stop {
+                    Stop::Interrupt | Stop::Group(_) => return Ok(stopped),
+                    Stop::Signal(number) => {
+                        // A finished call's trap is no signal of the guest's.
+                        let trap = number == 5;
+                        if !trap && let Ok(info) = stopped.siginfo() {
+                            signals.push(info.0.to_vec());
+                        }
+                        running = stopped.resume(Resume::Cont, 0)?;
+                    }
+                    _ => running = stopped.resume(Resume::Cont, 0)?,
+                }
+            }
+            (tid, event, time) => return Err(InjectError::Gone(tid, event, time)),
+        }
+    }
+}
+
+/// If the image has something where the shim or the area is, they move.
+fn make_room(injector: &mut Injector, process: &mut Process, image: &Image) -> Result<(), InjectError> {
+    let overlaps = |(start, end): (u64, u64)| image.vmas.iter().any(|vma| vma.start < end && start < vma.end);
+    let area = (process.area_base, process.area_base + process.area.bytes());
+    let mappings = maps::read(injector.tid()).map_err(|_| Errno::ESRCH)?;
+    let avoid = out::taken(&mappings);
+    let no_room = Errno(12);
+    if overlaps(area) {
+        let bytes = area.1 - area.0;
+        let to = image.hole(bytes, &avoid).ok_or(no_room)?;
+        const MREMAP: i64 = 25;
+        const MAYMOVE_FIXED: u64 = 3;
+        injector.call("mremap", MREMAP, [area.0, bytes, bytes, MAYMOVE_FIXED, to, 0])?;
+        process.area_base = to;
+    }
+    if overlaps(process.foothold.range()) {
+        let mut avoid = avoid;
+        avoid.push((process.area_base, process.area_base + process.area.bytes()));
+        let to = image.hole(Foothold::BYTES, &avoid).ok_or(no_room)?;
+        let old = process.foothold;
+        process.foothold = Foothold::install(injector, to)?;
+        injector.call("munmap", MUNMAP, [old.base(), Foothold::BYTES, 0, 0, 0, 0])?;
+    }
+    Ok(())
+}
+
+/// Opens a file in the process by its path at home.
+fn open(injector: &mut Injector, foothold: &Foothold, file: &FileRef) -> Result<Option<i32>, InjectError> {
+    let mut path = file.path.clone();
+    path.push(0);
+    if path.len() > 4096 {
+        return Ok(None);
+    }
+    memory::write_all(injector.tid(), foothold.scratch(), &path)?;
+    let fd = injector.raw(OPENAT, [AT_FDCWD, foothold.scratch(), O_CLOEXEC, 0, 0, 0])?;
+    Ok((fd >= 0).then_some(fd as i32))
+}
+
+/// All pages are there: registers, dispositions, pending signals; then our pages go.
+fn finish(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, InjectError> {
+    let (pid, foothold, image) = (process.pid, process.foothold, &refill.image);
+    let Some(mut injector) = refill.leader.take() else { return Err(Errno::ESRCH.into()) };
+    restore::set_layout(&mut injector, &foothold, &image.layout)?;
+    restore::set_actions(&mut injector, &foothold, &image.actions, image.ignored)?;
+    let mut threads = Vec::new();
+    for stopped in refill.others.drain(..) {
+        let tid = stopped.tid();
+        let mut injector = Injector::new(stopped, foothold.site())?;
+        if let Some(thread) = image.threads.iter().find(|thread| thread.tid == tid) {
+            restore::thread(&mut injector, &foothold, thread)?;
+            for info in &thread.pending {
+                restore::queue(&mut injector, &foothold, (pid, Some(tid)), info)?;
+            }
+        }
+        threads.push(injector.finish()?);
+    }
+    for info in image.pending.iter().chain(&refill.signals) {
+        restore::queue(&mut injector, &foothold, (pid, None), info)?;
+    }
+    if let Some(thread) = image.threads.first() {
+        for info in &thread.pending {
+            restore::queue(&mut injector, &foothold, (pid, Some(pid)), info)?;
+        }
+        restore::thread(&mut injector, &foothold, thread)?;
+    }
+    let mappings = maps::read(pid).map_err(|_| Errno::ESRCH)?;
+    let area = (process.area_base, process.area_base + process.area.bytes());
+    remove_foothold(&mut injector, &mappings, &[area, foothold.range()])?;
+    let leader = injector.finish()?;
+    threads.insert(0, leader);
+    for thread in &threads {
+        thread.set_options(out::WHOLE)?;
+    }
+    Ok(threads)
+}
+
+/// Empties a deputy that was being filled and puts its threads back into the loop.
+fn rehollow(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, InjectError> {
+    let Some(mut injector) = refill.leader.take() else { return Err(Errno::ESRCH.into()) };
+    let area = (process.area_base, process.area_base + process.area.bytes());
+    let mut keep = vec![process.foothold.range(), area];
+    keep.extend(process.vdso);
+    restore::wipe(&mut injector, &keep)?;
+    let mut all = vec![injector.finish()?];
+    all.append(&mut refill.others);
+    Ok(all)
+}

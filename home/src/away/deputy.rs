@@ -1,0 +1,517 @@
+//! Deputies: what is kept of each, and what their stops mean.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde_bytes::ByteBuf;
+use tracee::area::{Area, Posted};
+use tracee::errno::restart;
+use tracee::foothold::Foothold;
+use tracee::image::Image;
+use tracee::inject::Injector;
+use tracee::ptrace::{Resume, Running, Stopped};
+use tracee::{Event, Stop, Tid, signal, wait};
+use wire::message;
+use wire::session::{self, Buf, Dispositions, Down, Outcome, ProcessKey, ThreadKey, ToBody};
+
+use super::{Action, Away};
+
+/// A process that is away or on its way.
+pub struct Process {
+    pub(super) key: ProcessKey,
+    pub(super) pid: Tid,
+    pub(super) phase: Phase,
+    /// Leader first.
+    pub(super) threads: Vec<Tid>,
+    pub(super) foothold: Foothold,
+    pub(super) area: SharedArea,
+    /// Where the area is in the deputy.
+    pub(super) area_base: u64,
+    pub(super) vdso: Option<(u64, u64)>,
+    pub(super) dispositions: Dispositions,
+    /// Stopped by job control; the node knows.
+    pub(super) frozen: bool,
+    /// The body was ended by home or has ended.
+    pub(super) released: bool,
+}
+
+/// Where a process is between home and node.
+pub(super) enum Phase {
+    /// Captured and sent; frozen at home until the node has built it.
+    Leaving(Box<Leaving>),
+    /// The body computes.
+    Away,
+    /// Home has asked for it: since when, why, and whether it must stay.
+    Coming(Coming),
+    /// Its image is arriving.
+    Refilling(Box<Refill>),
+}
+
+pub(super) struct Leaving {
+    pub(super) threads: Vec<Stopped>,
+    pub(super) image: Image,
+    pub(super) since: Instant,
+    pub(super) frozen_at: Instant,
+    pub(super) reason: String,
+    pub(super) bytes: u64,
+}
+
+#[derive(Clone)]
+pub(super) struct Coming {
+    pub(super) since: Instant,
+    pub(super) reason: String,
+    pub(super) stay: Option<String>,
+}
+
+pub(super) struct Refill {
+    pub(super) coming: Coming,
+    pub(super) image: Image,
+    pub(super) leader: Option<Injector>,
+    pub(super) others: Vec<Stopped>,
+    pub(super) bytes: u64,
+    /// Signals that came while the threads were being stopped.
+    pub(super) signals: Vec<Vec<u8>>,
+}
+
+/// A call area and its free slots, shared by a deputy and its forks.
+#[derive(Clone)]
+pub(super) struct SharedArea(Option<Rc<RefCell<Slots>>>);
+
+struct Slots {
+    area: Area,
+    free: Vec<u64>,
+    next: u64,
+}
+
+impl SharedArea {
+    pub(super) fn new(area: Area) -> SharedArea {
+        SharedArea(Some(Rc::new(RefCell::new(Slots { area, free: Vec::new(), next: 0 }))))
+    }
+
+    /// None yet: the process is whole.
+    pub(super) fn none() -> SharedArea {
+        SharedArea(None)
+    }
+
+    /// Bytes that are mapped on both sides.
+    pub(super) fn bytes(&self) -> u64 {
+        self.with(|area| shim::area::bytes(area.slots())).unwrap_or(0)
+    }
+
+    /// A slot whose window is mapped on both sides, or `None` when all are taken.
+    pub(super) fn take(&self) -> Option<u64> {
+        let mut slots = self.0.as_ref()?.borrow_mut();
+        if let Some(slot) = slots.free.pop() {
+            return Some(slot);
+        }
+        if slots.next >= slots.area.slots() {
+            return None;
+        }
+        slots.next += 1;
+        Some(slots.next - 1)
+    }
+
+    pub(super) fn free(&self, slot: u64) {
+        let Some(slots) = &self.0 else { return };
+        let mut slots = slots.borrow_mut();
+        slots.area.clear(slot);
+        slots.area.trim_window(slot, 0);
+        slots.free.push(slot);
+    }
+
+    pub(super) fn with<R>(&self, act: impl FnOnce(&Area) -> R) -> Option<R> {
+        self.0.as_ref().map(|slots| act(&slots.borrow().area))
+    }
+}
+
+/// A thread of a deputy.
+pub struct Deputy {
+    pub(super) key: ThreadKey,
+    pub(super) process: ProcessKey,
+    pub(super) tid: Tid,
+    pub(super) slot: u64,
+    pub(super) state: State,
+    pub(super) serving: Option<Serving>,
+    /// Signals shipped so far.
+    pub(super) signals: u64,
+    /// A signal that must act on the deputy itself.
+    pub(super) pass: Option<i32>,
+    /// Keys of the child that the fork in progress made.
+    pub(super) child: Option<(Tid, ProcessKey, ThreadKey)>,
+    /// The mask it has between calls.
+    pub(super) mask: u64,
+    /// What is pending in the body of a process that execs.
+    pub(super) exec_pending: Vec<ByteBuf>,
+}
+
+pub(super) enum State {
+    Running(Running),
+    Stopped(Stopped),
+    Busy,
+}
+
+/// A call that the deputy executes.
+pub(super) struct Serving {
+    pub(super) seq: u64,
+    pub(super) what: What,
+    /// Offset of each buffer in the window.
+    pub(super) places: Vec<u64>,
+    pub(super) bufs: Vec<Buf>,
+    pub(super) nr: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Call,
+    Fork {
+        thread: bool,
+    },
+    Exec,
+    /// Nobody waits for the answer.
+    Quiet,
+}
+
+/// How long the supervisor waits on the bell before it goes back to its poll loop, for calls that may block and for
+/// others. On one core the deputy runs at once and answers in 1–2 µs; what takes longer costs a trap.
+const QUICK_WAIT: Duration = Duration::from_micros(15);
+const PROMPT_WAIT: Duration = Duration::from_micros(200);
+
+impl Process {
+    /// Signals that need not reach the body: a deputy keeps them blocked, since under ptrace even an ignored signal
+    /// disturbs a call.
+    pub(super) fn idle_mask(&self) -> u64 {
+        self.dispositions.ignored | signal::IGNORED_BY_DEFAULT & !self.dispositions.caught
+    }
+}
+
+impl Away {
+    /// Puts a call into a deputy's slot. Does not wait.
+    pub(super) fn post(&mut self, tid: Tid, nr: u32, args: [u64; 6], mask: Option<u64>) {
+        let Some(deputy) = self.threads.get(&tid) else { return };
+        let Some(process) = self.processes.get(&deputy.process) else { return };
+        let idle = process.idle_mask();
+        self.post_exact(tid, nr, args, mask.unwrap_or(0) | idle);
+    }
+
+    /// As [`Away::post`], with exactly this mask during the call.
+    pub(super) fn post_exact(&mut self, tid: Tid, nr: u32, args: [u64; 6], serve: u64) {
+        let Some(deputy) = self.threads.get_mut(&tid) else { return };
+        let Some(process) = self.processes.get(&deputy.process) else { return };
+        let idle_mask = process.idle_mask();
+        let switch = serve != deputy.mask || idle_mask != deputy.mask;
+        deputy.mask = idle_mask;
+        let posted = Posted { nr: u64::from(nr), args, serve_mask: switch.then_some(serve), idle_mask };
+        process.area.with(|area| area.post(deputy.slot, &posted));
+    }
+
+    /// Waits a little for the deputy; if it takes longer, its answer will come by a trap.
+    pub(super) fn await_briefly(&mut self, tid: Tid, may_block: bool) -> bool {
+        let Some(deputy) = self.threads.get(&tid) else { return false };
+        let Some(process) = self.processes.get(&deputy.process) else { return false };
+        let slot = deputy.slot;
+        let until = Instant::now() + if may_block { QUICK_WAIT } else { PROMPT_WAIT };
+        process
+            .area
+            .with(|area| {
+                loop {
+                    let seen = area.bell();
+                    if area.state(slot) == shim::slot::DONE {
+                        return true;
+                    }
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return area.want_trap(slot);
+                    }
+                    area.wait_bell(seen, left);
+                }
+            })
+            .unwrap_or(false)
+    }
+
+    pub(super) fn on_deputy_stop(
+        &mut self,
+        tid: Tid,
+        stopped: Stopped,
+        stop: Stop,
+        early: &mut HashSet<Tid>,
+    ) {
+        match stop {
+            Stop::Signal(libc_signal::SIGTRAP) if self.at_trap(tid, &stopped) => {
+                self.resume(tid, stopped, 0);
+                self.finish_call(tid);
+            }
+            Stop::Signal(number) => self.on_deputy_signal(tid, stopped, number),
+            Stop::Group(_) => {
+                self.freeze(tid, true);
+                let running = stopped.listen().unwrap_or_else(|_| Running::attached(tid));
+                self.set_state(tid, State::Running(running));
+            }
+            Stop::Interrupt => {
+                self.freeze(tid, false);
+                self.interrupt_in_call(tid, &stopped);
+                self.resume(tid, stopped, 0);
+            }
+            Stop::Fork | Stop::Vfork | Stop::Clone => self.on_deputy_fork(tid, stopped, early),
+            Stop::Exec => self.on_deputy_exec(tid, stopped),
+            _ => self.resume(tid, stopped, 0),
+        }
+    }
+
+    pub(super) fn set_state(&mut self, tid: Tid, state: State) {
+        if let Some(deputy) = self.threads.get_mut(&tid) {
+            deputy.state = state;
+        }
+    }
+
+    pub(super) fn resume(&mut self, tid: Tid, stopped: Stopped, signal: i32) {
+        let running = stopped.resume(Resume::Cont, signal).unwrap_or_else(|_| Running::attached(tid));
+        self.set_state(tid, State::Running(running));
+    }
+
+    fn at_trap(&self, tid: Tid, stopped: &Stopped) -> bool {
+        let trap = self
+            .threads
+            .get(&tid)
+            .and_then(|deputy| self.processes.get(&deputy.process))
+            .map(|process| process.foothold.entry(shim::entry::TRAP) + 1);
+        stopped.regs().is_ok_and(|regs| Some(regs.rip) == trap)
+    }
+
+    /// A stop came while a call may be in progress. If the kernel interrupted it, or it was not made yet, the shim
+    /// shall say so instead of making it again.
+    fn interrupt_in_call(&mut self, tid: Tid, stopped: &Stopped) {
+        let Some(deputy) = self.threads.get(&tid) else { return };
+        let Some(process) = self.processes.get(&deputy.process) else { return };
+        let Ok(mut regs) = stopped.regs() else { return };
+        let at = |offset| process.foothold.entry(offset);
+        let posted = process.area.with(|area| area.state(deputy.slot)) == Some(shim::slot::POSTED);
+        if regs.rip == at(shim::entry::MADE) {
+            // Only a call that was just interrupted has its number still in orig_rax.
+            let interrupted = restart::is_code(regs.ret()) || regs.ret() == -4;
+            if regs.call().is_some() && interrupted {
+                regs.orig_rax = u64::MAX;
+                stopped.set_regs(&regs).ok();
+            }
+        } else if posted && (at(shim::entry::LOOP)..=at(shim::entry::CALL)).contains(&regs.rip) {
+            regs.rip = at(shim::entry::MADE);
+            regs.orig_rax = u64::MAX;
+            regs.rax = shim::NOT_MADE as u64;
+            stopped.set_regs(&regs).ok();
+        }
+    }
+
+    /// A signal for the deputy: it is the body's.
+    fn on_deputy_signal(&mut self, tid: Tid, stopped: Stopped, number: i32) {
+        let Some(deputy) = self.threads.get_mut(&tid) else { return };
+        if number == libc_signal::SIGSTOP || deputy.pass == Some(number) {
+            deputy.pass = None;
+            return self.resume(tid, stopped, number);
+        }
+        let info = stopped.siginfo().map(|info| info.0.to_vec()).unwrap_or_default();
+        self.interrupt_in_call(tid, &stopped);
+        self.ship(tid, info);
+        self.resume(tid, stopped, 0);
+    }
+
+    /// Sends a signal on to the body.
+    pub(super) fn ship(&mut self, tid: Tid, info: Vec<u8>) {
+        let Some(deputy) = self.threads.get_mut(&tid) else { return };
+        deputy.signals += 1;
+        let directed = info.get(8..12).is_some_and(|code| code == SI_TKILL.to_le_bytes());
+        let message = Down::Signal { number: deputy.signals, thread: directed, info: info.into() };
+        let key = deputy.key;
+        self.link.send(session::thread_channel(key), message::encode(&message)).ok();
+    }
+
+    /// Interrupts a deputy's call for a signal that another thread got.
+    pub(super) fn interrupt_call(&mut self, tid: Tid) {
+        if let Some(Deputy { state: State::Running(running), serving: Some(_), .. }) = self.threads.get(&tid)
+        {
+            running.interrupt().ok();
+        }
+    }
+
+    fn freeze(&mut self, tid: Tid, frozen: bool) {
+        let Some(deputy) = self.threads.get(&tid) else { return };
+        let Some(process) = self.processes.get_mut(&deputy.process) else { return };
+        if process.frozen != frozen {
+            process.frozen = frozen;
+            let key = process.key;
+            self.tell(key, if frozen { &ToBody::Freeze } else { &ToBody::Thaw });
+        }
+    }
+
+    /// A stop signal found no handler at the body: let it act on the deputy, natively. Where it does not stop (an
+    /// orphaned process group), the body goes on.
+    pub(super) fn on_stop_default(&mut self, key: ProcessKey, number: i32) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        process.frozen = true;
+        let pid = process.pid;
+        let Some(leader) = process.threads.first().copied() else { return };
+        let Some(deputy) = self.threads.get_mut(&leader) else { return };
+        deputy.pass = Some(number);
+        signal::kill_thread(pid, leader, number).ok();
+        // The interrupt comes after the signal: as a group-stop if it stopped, as a plain stop if not.
+        if let State::Running(running) = &deputy.state {
+            running.interrupt().ok();
+        }
+    }
+
+    fn on_deputy_fork(&mut self, tid: Tid, stopped: Stopped, early: &mut HashSet<Tid>) {
+        let child = stopped.event_message().unwrap_or(0) as Tid;
+        let Some(deputy) = self.threads.get(&tid) else { return };
+        let (parent_key, mask) = (deputy.process, first_mask(deputy));
+        let thread = matches!(deputy.serving, Some(Serving { what: What::Fork { thread: true }, .. }));
+        let arrived = early.remove(&child) || matches!(wait::block(child), Ok((_, Event::Stopped(_), _)));
+        if !arrived {
+            // It was killed before its first stop; the maker still gets its pid.
+            return self.resume(tid, stopped, 0);
+        }
+        let first = Running::attached(child).stopped();
+        let thread_key = ThreadKey(self.key());
+        let process_key = if thread { parent_key } else { ProcessKey(self.key()) };
+        let Some(process) = self.processes.get_mut(&parent_key) else { return };
+        let Some(slot) = process.area.take() else {
+            // More threads than the area has slots: refuse this one as the kernel would.
+            drop(first.resume(Resume::Cont, libc_signal::SIGKILL));
+            signal::kill(child, libc_signal::SIGKILL).ok();
+            return self.resume(tid, stopped, 0);
+        };
+        let (foothold, area_base) = (process.foothold, process.area_base);
+        if thread {
+            process.threads.push(child);
+        } else {
+            let process = Process {
+                key: process_key,
+                pid: child,
+                phase: Phase::Away,
+                threads: vec![child],
+                foothold,
+                area: process.area.clone(),
+                area_base,
+                vdso: process.vdso,
+                dispositions: process.dispositions,
+                frozen: false,
+                released: false,
+            };
+            let parent = self.processes.get(&parent_key).map_or(0, |parent| parent.pid);
+            self.processes.insert(process_key, process);
+            self.pids.insert(child, process_key);
+            self.actions.push_back(Action::Forked { parent, child });
+        }
+        if let Ok(mut regs) = first.regs() {
+            regs.rip = foothold.entry(shim::entry::LOOP);
+            regs.rbx = area_base + shim::area::slot(slot);
+            regs.r12 = area_base + shim::area::BELL;
+            regs.orig_rax = u64::MAX;
+            first.set_regs(&regs).ok();
+        }
+        // It was made under the mask of the call.
+        first.set_sigmask(mask).ok();
+        let mut made = Deputy::new(thread_key, process_key, child, slot);
+        made.mask = mask;
+        self.threads.insert(child, made);
+        self.keys.insert(thread_key, child);
+        self.resume(child, first, 0);
+        if let Some(deputy) = self.threads.get_mut(&tid) {
+            deputy.child = Some((child, process_key, thread_key));
+        }
+        self.resume(tid, stopped, 0);
+    }
+
+    fn on_deputy_exec(&mut self, tid: Tid, stopped: Stopped) {
+        // An exec by another thread than the leader takes the leader's tid.
+        let former = stopped.event_message().unwrap_or(tid as u64) as Tid;
+        let Some(key) = self.pids.get(&tid).copied() else { return };
+        let pending = self.threads.get(&former).map(|deputy| deputy.exec_pending.clone()).unwrap_or_default();
+        let Some(process) = self.processes.remove(&key) else { return };
+        self.pids.remove(&tid);
+        for thread in &process.threads {
+            if let Some(deputy) = self.threads.remove(thread) {
+                self.keys.remove(&deputy.key);
+                process.area.free(deputy.slot);
+            }
+        }
+        self.threads.remove(&tid);
+        self.tell(key, &ToBody::Release);
+        match super::out::settle_exec(stopped, pending) {
+            Ok(thread) => self.actions.push_back(Action::Execed { pid: tid, thread }),
+            Err((event, time)) => self.actions.push_back(Action::Ended { pid: tid, event, time }),
+        }
+    }
+
+    /// The body has ended: so does the deputy.
+    pub(super) fn on_body_ended(&mut self, key: ProcessKey, status: i32) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        if process.released || !matches!(process.phase, Phase::Away | Phase::Coming(_)) {
+            return;
+        }
+        process.released = true;
+        let pid = process.pid;
+        let number = status & 0x7f;
+        if number == libc_signal::SIGKILL {
+            signal::kill(pid, number).ok();
+            return;
+        }
+        let idle = process
+            .threads
+            .iter()
+            .copied()
+            .find(|tid| self.threads.get(tid).is_some_and(|deputy| deputy.serving.is_none()));
+        let Some(tid) = idle else {
+            // All are in calls of a process that is gone.
+            signal::kill(pid, libc_signal::SIGKILL).ok();
+            return;
+        };
+        if number != 0 {
+            if let Some(deputy) = self.threads.get_mut(&tid) {
+                deputy.pass = Some(number);
+            }
+            signal::kill_thread(pid, tid, number).ok();
+            return;
+        }
+        self.post(tid, EXIT_GROUP, [(status >> 8) as u64 & 0xff, 0, 0, 0, 0, 0], None);
+    }
+
+    /// Answers a request.
+    pub(super) fn reply(&mut self, tid: Tid, seq: u64, outcome: Outcome, outs: Vec<(u16, u32, ByteBuf)>) {
+        let Some(deputy) = self.threads.get(&tid) else { return };
+        let message = Down::Reply { seq, outcome, outs };
+        self.link.send(session::thread_channel(deputy.key), message::encode(&message)).ok();
+    }
+}
+
+/// A new deputy has the mask that its maker has between calls.
+fn first_mask(maker: &Deputy) -> u64 {
+    maker.mask
+}
+
+impl Deputy {
+    pub(super) fn new(key: ThreadKey, process: ProcessKey, tid: Tid, slot: u64) -> Deputy {
+        Deputy {
+            key,
+            process,
+            tid,
+            slot,
+            state: State::Busy,
+            serving: None,
+            signals: 0,
+            pass: None,
+            child: None,
+            mask: 0,
+            exec_pending: Vec::new(),
+        }
+    }
+}
+
+const EXIT_GROUP: u32 = 231;
+const SI_TKILL: i32 = -6;
+
+/// Signal numbers that deputies care about.
+pub(super) mod libc_signal {
+    pub(crate) const SIGTRAP: i32 = 5;
+    pub(crate) const SIGKILL: i32 = 9;
+    pub(crate) const SIGSTOP: i32 = 19;
+}

@@ -1,0 +1,565 @@
+//! Leaving home: capture, send, and, once the node has built the body, hollow the process into a deputy.
+
+use std::time::Instant;
+
+use serde_bytes::ByteBuf;
+use tracee::area::{Area, take_fd};
+use tracee::capture::{self, CaptureError, PageReader};
+use tracee::errno::restart;
+use tracee::foothold::Foothold;
+use tracee::image::{Backing, Image, hole};
+use tracee::inject::{InjectError, Injector, vdso_site};
+use tracee::ptrace::{Options, Resume, Running, Stopped};
+use tracee::wait::CpuTime;
+use tracee::{Errno, Event, Stop, Tid, maps, restore, wait};
+use wire::message;
+use wire::session::{Dispositions, ProcessKey, ThreadKey, ToBody};
+
+use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
+use super::{Action, Away, Move, QUEUE_BYTES_MAX};
+
+/// Slots whose windows a deputy maps at first.
+const SLOTS: u64 = 64;
+/// A deputy dies with its supervisor; a whole process does not.
+pub(super) const HOLLOW: Options = Options { exit_kill: true, exit_event: false, seccomp: false };
+/// What is asked of processes at home.
+pub(super) const WHOLE: Options = Options { exit_kill: false, exit_event: false, seccomp: false };
+
+/// Why a process did not leave. It is stopped and whole, unless it is gone.
+#[derive(Debug)]
+pub enum NotSent {
+    /// It has something that keeps it at home: the stay reason. Its threads can go on.
+    Stay(Vec<Stopped>, String),
+    /// It has ended.
+    Gone(Event, CpuTime),
+}
+
+/// Brings a thread from PTRACE_EVENT_EXEC to the first instruction of its new image: registers set at the event
+/// itself would be overwritten when execve returns. What was pending in a body is pending again.
+pub fn settle_exec(stopped: Stopped, pending: Vec<ByteBuf>) -> Result<Stopped, (Event, CpuTime)> {
+    let tid = stopped.tid();
+    let mut running = Running::attached(tid);
+    running.interrupt().ok();
+    let mut stopped = stopped;
+    let mut late = Vec::new();
+    loop {
+        running = stopped.resume(Resume::Cont, 0).unwrap_or(running);
+        match wait::block(tid) {
+            Ok((_, Event::Stopped(stop), _)) => {
+                stopped = running.stopped();
+                match stop {
+                    Stop::Interrupt | Stop::Group(_) => break,
+                    Stop::Signal(_) => {
+                        if let Ok(info) = stopped.siginfo() {
+                            late.push(info.0.to_vec());
+                        }
+                        running = Running::attached(tid);
+                    }
+                    _ => running = Running::attached(tid),
+                }
+            }
+            Ok((_, event, time)) => return Err((event, time)),
+            Err(_) => return Err((Event::Killed { signal: 9, core: false }, CpuTime::default())),
+        }
+    }
+    late.extend(pending.into_iter().map(ByteBuf::into_vec));
+    if late.is_empty() {
+        return Ok(stopped);
+    }
+    let queued = (|| {
+        let mappings = maps::read(tid).map_err(|_| Errno::ESRCH)?;
+        let mut injector = injector(stopped, &mappings)?;
+        let base = hole(&taken(&mappings), Foothold::BYTES).ok_or(Errno::EFAULT)?;
+        let foothold = Foothold::install(&mut injector, base)?;
+        for info in &late {
+            restore::queue(&mut injector, &foothold, (tid, None), info)?;
+        }
+        remove_foothold(&mut injector, &mappings, &[foothold.range()])?;
+        injector.finish()
+    })();
+    match queued {
+        Ok(stopped) => Ok(stopped),
+        Err(InjectError::Gone(_, event, time)) => Err((event, time)),
+        // Its registers are as they were, or it is dying.
+        Err(_) => Ok(Running::attached(tid).stopped()),
+    }
+}
+
+pub(super) fn taken(mappings: &[maps::Mapping]) -> Vec<(u64, u64)> {
+    mappings.iter().filter(|mapping| mapping.start < 1 << 63).map(|m| (m.start, m.end)).collect()
+}
+
+/// An injector by way of the vDSO, for a process without a shim.
+pub(super) fn injector(stopped: Stopped, mappings: &[maps::Mapping]) -> Result<Injector, InjectError> {
+    let site = site(stopped.tid(), mappings)?;
+    Injector::new(stopped, site)
+}
+
+fn site(tid: Tid, mappings: &[maps::Mapping]) -> Result<u64, Errno> {
+    let vdso = mappings.iter().find(|mapping| mapping.path == b"[vdso]").ok_or(Errno(libc_errno::ENOEXEC))?;
+    vdso_site(tid, vdso.start, vdso.end)
+}
+
+/// Unmaps the shim, from outside of it.
+pub(super) fn remove_foothold(
+    injector: &mut Injector,
+    mappings: &[maps::Mapping],
+    ranges: &[(u64, u64)],
+) -> Result<(), InjectError> {
+    injector.set_site(site(injector.tid(), mappings)?);
+    for (start, end) in ranges {
+        injector.call("munmap", MUNMAP, [*start, end - start, 0, 0, 0, 0])?;
+    }
+    Ok(())
+}
+
+impl Away {
+    /// Sends a process out. Its threads are stopped, leader first, in any state. `fresh` when it has just exec'ed.
+    /// From here on the process is ours until [`Action::CameHome`] or [`Action::Ended`].
+    pub fn send_out(
+        &mut self,
+        pid: Tid,
+        threads: Vec<Stopped>,
+        fresh: bool,
+        reason: &str,
+    ) -> Result<(), NotSent> {
+        let since = Instant::now();
+        let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
+        match self.capture(pid, threads, fresh) {
+            Ok((threads, image, foothold, dispositions)) => {
+                let key = ProcessKey(self.key());
+                let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.key())).collect();
+                let encoded = message::encode(&image);
+                let mut bytes = encoded.len() as u64;
+                let place = ToBody::Place {
+                    image: encoded.into(),
+                    threads: keys.clone(),
+                    replaces: None,
+                    dispositions,
+                };
+                self.tell(key, &place);
+                match self.send_pages(key, pid, &image) {
+                    Ok(sent) => bytes += sent,
+                    Err(error) => {
+                        self.tell(key, &ToBody::Release);
+                        return Err(self.undo(pid, threads, foothold, format!("reading its pages: {error}")));
+                    }
+                }
+                self.tell(key, &ToBody::Commit);
+                for (tid, thread_key) in tids.iter().zip(&keys) {
+                    self.threads.insert(*tid, Deputy::new(*thread_key, key, *tid, u64::MAX));
+                    self.keys.insert(*thread_key, *tid);
+                }
+                let vdso = image.vdso;
+                let leaving =
+                    Leaving { threads, image, since, frozen_at: since, reason: reason.into(), bytes };
+                self.processes.insert(
+                    key,
+                    Process {
+                        key,
+                        pid,
+                        phase: Phase::Leaving(Box::new(leaving)),
+                        threads: tids,
+                        foothold,
+                        area: SharedArea::none(),
+                        area_base: 0,
+                        vdso,
+                        dispositions,
+                        frozen: false,
+                        released: false,
+                    },
+                );
+                self.pids.insert(pid, key);
+                Ok(())
+            }
+            Err(Failed::Stay(threads, foothold, why)) => Err(match foothold {
+                Some(foothold) => self.undo(pid, threads, foothold, why),
+                None => NotSent::Stay(threads, why),
+            }),
+            Err(Failed::Gone(event, time)) => Err(NotSent::Gone(event, time)),
+        }
+    }
+
+    /// Takes our pages out of a process that stays.
+    fn undo(&mut self, pid: Tid, mut threads: Vec<Stopped>, foothold: Foothold, why: String) -> NotSent {
+        let leader = threads.remove(0);
+        let removed = maps::read(pid).map_err(|_| InjectError::Ptrace(Errno::ESRCH)).and_then(|mappings| {
+            let mut injector = injector(leader, &mappings)?;
+            remove_foothold(&mut injector, &mappings, &[foothold.range()])?;
+            injector.finish()
+        });
+        match removed {
+            Ok(leader) => threads.insert(0, leader),
+            Err(InjectError::Gone(_, event, time)) => return NotSent::Gone(event, time),
+            Err(_) => threads.insert(0, Running::attached(pid).stopped()),
+        }
+        NotSent::Stay(threads, why)
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn capture(
+        &mut self,
+        pid: Tid,
+        threads: Vec<Stopped>,
+        fresh: bool,
+    ) -> Result<(Vec<Stopped>, Image, Foothold, Dispositions), Failed> {
+        let mappings = match if fresh { maps::read(pid) } else { maps::read_with_flags(pid) } {
+            Ok(mappings) => mappings,
+            Err(error) => return Err(Failed::Stay(threads, None, format!("reading its maps: {error}"))),
+        };
+        let contents = &mut self.contents;
+        let vmas = capture::vmas(&mappings, &[], |mapping| {
+            let named = contents.of_mapping(pid, mapping).map_err(CaptureError::Stay)?;
+            named.ok_or_else(|| {
+                let path = String::from_utf8_lossy(&mapping.path).into_owned();
+                CaptureError::Stay(format!("mapping of {path}, which is not there any more"))
+            })
+        });
+        let vmas = match vmas {
+            Ok(vmas) => vmas,
+            Err(error) => return Err(Failed::Stay(threads, None, error.to_string())),
+        };
+        for thread in &threads {
+            if let Some(why) = unfinished_call(thread) {
+                return Err(Failed::Stay(threads, None, why));
+            }
+        }
+        let Some(base) = hole(&taken(&mappings), Foothold::BYTES) else {
+            return Err(Failed::Stay(threads, None, "no room for the shim".into()));
+        };
+        let mut rest = threads.into_iter();
+        let Some(leader) = rest.next() else {
+            return Err(Failed::Gone(Event::Killed { signal: 9, core: false }, CpuTime::default()));
+        };
+        let mut done = Vec::new();
+        let mut captured = (|| {
+            settle_call(&leader)?;
+            let mut injector = injector(leader, &mappings)?;
+            let foothold = Foothold::install(&mut injector, base)?;
+            let mut layout = capture::layout(pid)?;
+            layout.brk = capture::brk(&mut injector)?;
+            let thread = capture::thread(&mut injector, &foothold, pid, fresh)?;
+            let (actions, ignored) = capture::actions(&mut injector, &foothold)?;
+            let pending = injector.thread().pending(true)?;
+            let image = Image {
+                vmas,
+                layout,
+                threads: vec![thread],
+                actions,
+                ignored,
+                pending: pending.iter().map(|info| info.0.to_vec()).collect(),
+                vdso: capture::vdso_range(&mappings),
+                limits: capture::limits(pid),
+            };
+            done.push(injector.finish()?);
+            Ok((image, foothold))
+        })();
+        for stopped in rest {
+            let tid = stopped.tid();
+            captured = captured.and_then(|(mut image, foothold)| {
+                settle_call(&stopped)?;
+                let mut injector = Injector::new(stopped, foothold.site())?;
+                image.threads.push(capture::thread(&mut injector, &foothold, tid, false)?);
+                done.push(injector.finish()?);
+                Ok((image, foothold))
+            });
+        }
+        match captured {
+            Ok((image, foothold)) => {
+                let no_child_wait = image
+                    .actions
+                    .iter()
+                    .any(|(number, action)| *number == SIGCHLD && action[1] & SA_NOCLDWAIT != 0);
+                let caught = image.actions.iter().fold(0, |set, (number, _)| set | 1 << (number - 1));
+                let dispositions = Dispositions { ignored: image.ignored, caught, no_child_wait };
+                Ok((done, image, foothold, dispositions))
+            }
+            Err(CaptureError::Inject(InjectError::Gone(_, event, time))) => Err(Failed::Gone(event, time)),
+            Err(error) => Err(Failed::Stay(done, None, error.to_string())),
+        }
+    }
+
+    fn send_pages(&mut self, key: ProcessKey, pid: Tid, image: &Image) -> std::io::Result<u64> {
+        let mut reader = PageReader::open(pid)?;
+        let mut sent = 0;
+        for vma in &image.vmas {
+            for (start, end) in reader.runs(vma)? {
+                let bytes = reader.read(vma, start, end)?;
+                let zeroes = match vma.backing {
+                    Backing::File(_) => capture::zero_pages(start, &bytes),
+                    Backing::Anonymous => Vec::new(),
+                };
+                for start in zeroes {
+                    self.tell(key, &ToBody::Pages { start, bytes: ByteBuf::from(vec![0; 4096]) });
+                }
+                for (start, part) in capture::nonzero_parts(start, &bytes) {
+                    sent += part.len() as u64;
+                    self.tell(key, &ToBody::Pages { start, bytes: ByteBuf::from(part) });
+                }
+                while self.link.queued_bytes() > QUEUE_BYTES_MAX {
+                    let until = Instant::now() + std::time::Duration::from_millis(100);
+                    self.link.wait(until).map_err(std::io::Error::other)?;
+                    self.link.drive(Instant::now()).map_err(std::io::Error::other)?;
+                }
+            }
+        }
+        Ok(sent)
+    }
+
+    /// The node has built the body: hollow the process, then let the body run.
+    pub(super) fn on_built(&mut self, key: ProcessKey) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        if !matches!(process.phase, Phase::Leaving(_)) {
+            return;
+        }
+        let Phase::Leaving(leaving) = std::mem::replace(&mut process.phase, Phase::Away) else { return };
+        let pid = process.pid;
+        match self.hollow(key, *leaving) {
+            Ok(report) => {
+                self.tell(key, &ToBody::Go);
+                let now = Instant::now();
+                self.actions.push_back(Action::Moved(Move {
+                    pid,
+                    from: "home".into(),
+                    to: self.name.clone(),
+                    reason: report.reason,
+                    freeze_ms: (now - report.frozen_at).as_secs_f64() * 1e3,
+                    total_ms: (now - report.since).as_secs_f64() * 1e3,
+                    bytes: report.bytes,
+                    failed: None,
+                }));
+            }
+            Err(error) => {
+                // Half hollow is nothing that can run.
+                self.tell(key, &ToBody::Release);
+                self.actions
+                    .push_back(Action::Say(format!("process {pid} was lost while it left home: {error}")));
+                tracee::signal::kill(pid, 9).ok();
+                if let InjectError::Gone(tid, event, time) = error {
+                    self.on_thread_end(tid, event, time);
+                }
+            }
+        }
+    }
+
+    fn hollow(&mut self, key: ProcessKey, mut leaving: Leaving) -> Result<Leaving, InjectError> {
+        let process = self.processes.get_mut(&key).ok_or(Errno::ESRCH)?;
+        let (pid, foothold) = (process.pid, process.foothold);
+        let threads = std::mem::take(&mut leaving.threads);
+        let mut stopped = Vec::new();
+        for (thread, image) in threads.into_iter().zip(&leaving.image.threads) {
+            let mut injector = Injector::new(thread, foothold.site())?;
+            restore::unregister(&mut injector, image)?;
+            stopped.push(injector.finish()?);
+        }
+        let leader = stopped.remove(0);
+        leader.set_options(HOLLOW)?;
+        let mut injector = Injector::new(leader, foothold.site())?;
+        let mappings = maps::read(pid).map_err(|_| Errno::ESRCH)?;
+        let avoid = [taken(&mappings), vec![foothold.range()]].concat();
+        let bytes = shim::area::bytes(SLOTS);
+        let base = leaving.image.hole(bytes, &avoid).ok_or(Errno(libc_errno::ENOMEM))?;
+        let area = map_area(&mut injector, &foothold, base, bytes)?;
+        let mut keep = vec![foothold.range(), (base, base + bytes)];
+        // The kernel shows the command from these pages.
+        let layout = &leaving.image.layout;
+        let args = (layout.arg_start & !4095, (layout.env_end.max(layout.arg_end) + 4095) & !4095);
+        keep.push(args);
+        keep.extend(process.vdso);
+        restore::wipe(&mut injector, &keep)?;
+        restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
+        set_no_child_wait(&mut injector, &foothold, &process.dispositions)?;
+        flush_pending(&mut injector, &foothold, &leaving.image)?;
+        process.area = SharedArea::new(area);
+        process.area_base = base;
+        let mask = process.idle_mask();
+        injector.saved_mut().orig_rax = u64::MAX;
+        *injector.mask_mut() = mask;
+        let leader = injector.finish()?;
+        stopped.insert(0, leader);
+        let mut regs_of = Vec::new();
+        for thread in &stopped {
+            let slot = process.area.take().ok_or(Errno(libc_errno::EAGAIN))?;
+            thread.set_options(HOLLOW)?;
+            let mut regs = thread.regs()?;
+            enter_loop(&mut regs, process, slot);
+            thread.set_regs(&regs)?;
+            thread.set_sigmask(mask)?;
+            regs_of.push(slot);
+        }
+        for (thread, slot) in stopped.into_iter().zip(regs_of) {
+            let tid = thread.tid();
+            if let Some(deputy) = self.threads.get_mut(&tid) {
+                deputy.slot = slot;
+                deputy.mask = mask;
+                let running = thread.resume(Resume::Cont, 0)?;
+                deputy.state = State::Running(running);
+            }
+        }
+        Ok(leaving)
+    }
+
+    /// The node will not have it: it stays.
+    pub(super) fn on_refused(&mut self, key: ProcessKey, why: &str) {
+        let leaving = matches!(self.processes.get(&key), Some(Process { phase: Phase::Leaving(_), .. }));
+        if !leaving {
+            return;
+        }
+        let Some(process) = self.processes.remove(&key) else { return };
+        let Phase::Leaving(leaving) = process.phase else { return };
+        self.forget(&process.threads, process.pid);
+        self.actions.push_back(Action::Moved(Move {
+            pid: process.pid,
+            from: "home".into(),
+            to: self.name.clone(),
+            reason: leaving.reason,
+            freeze_ms: leaving.frozen_at.elapsed().as_secs_f64() * 1e3,
+            total_ms: leaving.since.elapsed().as_secs_f64() * 1e3,
+            bytes: leaving.bytes,
+            failed: Some(why.into()),
+        }));
+        match self.undo(process.pid, leaving.threads, process.foothold, why.into()) {
+            NotSent::Stay(threads, why) => {
+                self.actions.push_back(Action::CameHome { pid: process.pid, threads, stay: Some(why) });
+            }
+            NotSent::Gone(event, time) => {
+                self.actions.push_back(Action::Ended { pid: process.pid, event, time });
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, threads: &[Tid], pid: Tid) {
+        self.pids.remove(&pid);
+        for tid in threads {
+            if let Some(deputy) = self.threads.remove(tid) {
+                self.keys.remove(&deputy.key);
+            }
+        }
+    }
+}
+
+enum Failed {
+    Stay(Vec<Stopped>, Option<Foothold>, String),
+    Gone(Event, CpuTime),
+}
+
+impl From<InjectError> for Failed {
+    fn from(error: InjectError) -> Failed {
+        match error {
+            InjectError::Gone(_, event, time) => Failed::Gone(event, time),
+            other => Failed::Stay(Vec::new(), None, other.to_string()),
+        }
+    }
+}
+
+pub(super) fn enter_loop(regs: &mut tracee::regs::Regs, process: &Process, slot: u64) {
+    regs.rip = process.foothold.entry(shim::entry::LOOP);
+    regs.rbx = process.area_base + shim::area::slot(slot);
+    regs.r12 = process.area_base + shim::area::BELL;
+    regs.orig_rax = u64::MAX;
+}
+
+/// Makes the call area in the deputy and maps it here. The descriptor that this takes is gone again before the
+/// process runs.
+fn map_area(
+    injector: &mut Injector,
+    foothold: &Foothold,
+    base: u64,
+    bytes: u64,
+) -> Result<Area, InjectError> {
+    let pid = injector.tid();
+    tracee::memory::write_all(pid, foothold.scratch(), b"mosix-calls\0")?;
+    let fd = injector.call("memfd_create", MEMFD_CREATE, [foothold.scratch(), 1, 0, 0, 0, 0])?;
+    let made = (|| {
+        let file = take_fd(pid, fd as i32)?;
+        rustix::fs::ftruncate(&file, shim::area::bytes(shim::area::SLOT_COUNT))
+            .map_err(|error| Errno(error.raw_os_error()))?;
+        Ok::<_, InjectError>(file)
+    })();
+    let mapped = match made {
+        Ok(file) => injector.call("mmap", MMAP, [base, bytes, 3, MAP_SHARED_FIXED, fd, 0]).map(|_| file),
+        Err(error) => Err(error),
+    };
+    injector.call("close", CLOSE, [fd, 0, 0, 0, 0, 0])?;
+    let file = mapped?;
+    Ok(Area::map(file, SLOTS)?)
+}
+
+/// What was pending travels with the image: a pending signal is in one place. Ignoring a signal drops what is queued.
+fn flush_pending(injector: &mut Injector, foothold: &Foothold, image: &Image) -> Result<(), InjectError> {
+    let all = image.pending.iter().chain(image.threads.iter().flat_map(|thread| &thread.pending));
+    for info in all {
+        let number = i32::from_le_bytes(info[..4].try_into().unwrap_or_default());
+        let ignored = image.ignored >> (number - 1) & 1;
+        for handler in [1, ignored] {
+            let words: Vec<u8> =
+                [handler, 0, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+            tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
+            // SIGKILL and SIGSTOP cannot be ignored and are not held back either.
+            injector.raw(RT_SIGACTION, [number as u64, foothold.scratch(), 0, 8, 0, 0])?;
+        }
+    }
+    Ok(())
+}
+
+/// Mirrors what SIGCHLD's disposition means for zombies.
+pub(super) fn set_no_child_wait(
+    injector: &mut Injector,
+    foothold: &Foothold,
+    dispositions: &Dispositions,
+) -> Result<(), InjectError> {
+    let ignored = dispositions.ignored >> (SIGCHLD - 1) & 1;
+    if ignored == 0 && dispositions.no_child_wait {
+        let words: Vec<u8> =
+            [0, SA_NOCLDWAIT, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+        tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
+        let args = [SIGCHLD as u64, foothold.scratch(), 0, 8, 0, 0];
+        injector.call("rt_sigaction", RT_SIGACTION, args)?;
+    }
+    Ok(())
+}
+
+/// Makes a thread that was interrupted in a call ready to make it again at the node.
+fn settle_call(stopped: &Stopped) -> Result<(), Errno> {
+    let mut regs = stopped.regs()?;
+    let Some(nr) = regs.call() else { return Ok(()) };
+    match regs.ret() {
+        restart::SYS | restart::NOINTR | restart::NOHAND => regs.rearm(nr),
+        // A futex with a relative timeout: a spurious wake-up, as futex(2) allows.
+        restart::BLOCK if nr == FUTEX => regs.finish_call(0),
+        // Calls that answer EINTR after a mere stop, see signal(7).
+        -4 if EINTR_AFTER_STOP.contains(&nr) => regs.rearm(nr),
+        _ => {
+            regs.orig_rax = u64::MAX;
+        }
+    }
+    stopped.set_regs(&regs)
+}
+
+/// A timed call whose deadline only the kernel knows cannot be made again with what remains.
+fn unfinished_call(stopped: &Stopped) -> Option<String> {
+    let regs = stopped.regs().ok()?;
+    let nr = regs.call()?;
+    (regs.ret() == restart::BLOCK && nr != FUTEX).then(|| {
+        let name = syscall_table::by_number(nr).map_or("a timed call", |call| call.name);
+        format!("it sleeps in {name}, whose deadline only this kernel knows")
+    })
+}
+
+const FUTEX: u32 = 202;
+/// epoll_wait, epoll_pwait, epoll_pwait2, semop, semtimedop, rt_sigtimedwait, recvfrom, recvmsg, accept, read.
+const EINTR_AFTER_STOP: [u32; 10] = [232, 281, 441, 65, 220, 128, 45, 47, 43, 0];
+const MMAP: i64 = 9;
+const CLOSE: i64 = 3;
+pub(super) const MUNMAP: i64 = 11;
+const RT_SIGACTION: i64 = 13;
+const MEMFD_CREATE: i64 = 319;
+const MAP_SHARED_FIXED: u64 = 0x10_0001;
+const SIGCHLD: i32 = 17;
+const SA_NOCLDWAIT: u64 = 2;
+
+mod libc_errno {
+    pub(super) const ENOEXEC: i32 = 8;
+    pub(super) const EAGAIN: i32 = 11;
+    pub(super) const ENOMEM: i32 = 12;
+}

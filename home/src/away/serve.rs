@@ -1,0 +1,339 @@
+//! Requests of bodies: checked, executed by the deputy, answered.
+
+use std::fs::{self, File};
+
+use serde_bytes::ByteBuf;
+use syscall_table::{self as table, At, Where};
+use tracee::Tid;
+use tracee::errno::restart;
+use wire::session::{Call, Outcome, Up};
+
+use super::Away;
+use super::deputy::{Phase, Serving, What};
+
+const CLONE: u32 = 56;
+const EXECVE: u32 = 59;
+const EXIT: u32 = 60;
+const EXECVEAT: u32 = 322;
+const CLONE_THREAD: u64 = 0x1_0000;
+const EBADF: i64 = 9;
+const EACCES: i64 = 13;
+const E2BIG: i64 = 7;
+const PROT_WRITE: i32 = 2;
+const MAP_TYPE: i32 = 15;
+const MAP_PRIVATE: i32 = 2;
+const O_ACCMODE: u32 = 3;
+const O_WRONLY: u32 = 1;
+
+impl Away {
+    pub(super) fn on_up(&mut self, tid: Tid, up: Up) -> Result<(), String> {
+        match up {
+            Up::Call(call) => self.on_call(tid, call),
+            Up::Fork { seq, flags, exit_signal } => {
+                if !self.ready(tid, seq) {
+                    return Ok(());
+                }
+                let thread = flags & CLONE_THREAD != 0;
+                let serving = Serving {
+                    seq,
+                    what: What::Fork { thread },
+                    places: Vec::new(),
+                    bufs: Vec::new(),
+                    nr: CLONE,
+                };
+                let args = [flags | u64::from(exit_signal & 0xff), 0, 0, 0, 0, 0];
+                self.serve(tid, serving, CLONE, args, None);
+                Ok(())
+            }
+            Up::Exec { seq, dir, flags, path, argv, envp, mask, pending } => {
+                if self.ready(tid, seq) {
+                    self.exec(tid, seq, (dir, flags), &path, &argv, &envp, mask, pending);
+                }
+                Ok(())
+            }
+            Up::MapFile { seq, fd, prot, flags, .. } => {
+                let outcome = self.map_file(tid, fd, prot, flags);
+                if let Outcome::GoHome(reason) = &outcome {
+                    *self.counts.gone_home.entry(reason.clone()).or_default() += 1;
+                }
+                self.reply(tid, seq, outcome, Vec::new());
+                Ok(())
+            }
+            Up::Dispositions(dispositions) => {
+                self.mirror(tid, dispositions);
+                Ok(())
+            }
+            Up::ThreadEnd => {
+                self.post(tid, EXIT, [0; 6], None);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a request can be served now. One that crossed a move is made again where the process goes.
+    fn ready(&mut self, tid: Tid, seq: u64) -> bool {
+        let Some(deputy) = self.threads.get(&tid) else { return false };
+        let Some(process) = self.processes.get(&deputy.process) else { return false };
+        if deputy.serving.is_some() || !matches!(process.phase, Phase::Away) {
+            self.reply(tid, seq, Outcome::NotMade, Vec::new());
+            return false;
+        }
+        true
+    }
+
+    /// The node is not trusted: only calls that the table forwards, with buffers within the window.
+    fn on_call(&mut self, tid: Tid, call: Call) -> Result<(), String> {
+        if table::place_of(call.nr, call.args) != Where::Forward {
+            return Err(format!("the node asked for call {} that is never forwarded", call.nr));
+        }
+        if !self.ready(tid, call.seq) {
+            return Ok(());
+        }
+        let Some(deputy) = self.threads.get(&tid) else { return Ok(()) };
+        if call.mask.is_some() && call.seen < deputy.signals {
+            // A signal is on its way to the body: this call could block past it.
+            self.reply(tid, call.seq, Outcome::NotMade, Vec::new());
+            return Ok(());
+        }
+        let places = places(&call).ok_or("the node sent a call with buffers beyond the window")?;
+        let Some(process) = self.processes.get(&deputy.process) else { return Ok(()) };
+        let window = process.area_base + shim::area::window(deputy.slot);
+        let slot = deputy.slot;
+        let mut args = call.args;
+        let mut bufs = call.bufs;
+        for patch in &call.patches {
+            let target = places.get(usize::from(patch.target)).ok_or("a patch without a buffer")?;
+            let address = window + target;
+            match patch.at {
+                At::Arg(arg) => *args.get_mut(usize::from(arg)).ok_or("a patch of no argument")? = address,
+                At::Buf { buf, offset } => {
+                    let data = &mut bufs.get_mut(usize::from(buf)).ok_or("a patch in no buffer")?.data;
+                    let at = offset as usize;
+                    data.get_mut(at..at + 8)
+                        .ok_or("a patch beyond its buffer")?
+                        .copy_from_slice(&address.to_le_bytes());
+                }
+            }
+        }
+        process.area.with(|area| {
+            for (buf, place) in bufs.iter().zip(&places) {
+                area.write_window(slot, *place, &buf.data);
+                let rest = buf.room as usize - buf.data.len();
+                if !buf.data.is_empty() && rest > 0 {
+                    area.write_window(slot, place + buf.data.len() as u64, &vec![0; rest]);
+                }
+            }
+        });
+        self.counts.forwarded += 1;
+        let serving = Serving { seq: call.seq, what: What::Call, places, bufs, nr: call.nr };
+        self.serve(tid, serving, call.nr, args, call.mask);
+        Ok(())
+    }
+
+    fn serve(&mut self, tid: Tid, serving: Serving, nr: u32, args: [u64; 6], mask: Option<u64>) {
+        let quick = serving.what == What::Call;
+        if let Some(deputy) = self.threads.get_mut(&tid) {
+            deputy.serving = Some(serving);
+        }
+        self.post(tid, nr, args, mask);
+        // A fork or an exec stops the deputy on its way: only the poll loop can take it on.
+        if self.await_briefly(tid, mask.is_some() || !quick) {
+            self.finish_call(tid);
+        }
+    }
+
+    /// The deputy has answered.
+    pub(super) fn finish_call(&mut self, tid: Tid) {
+        let Some(deputy) = self.threads.get_mut(&tid) else { return };
+        let Some(process) = self.processes.get(&deputy.process) else { return };
+        let slot = deputy.slot;
+        if process.area.with(|area| area.state(slot)) != Some(shim::slot::DONE) {
+            return;
+        }
+        let ret = process.area.with(|area| {
+            area.clear(slot);
+            area.ret(slot)
+        });
+        let ret = ret.unwrap_or(shim::NOT_MADE);
+        let Some(serving) = deputy.serving.take() else { return };
+        let child = deputy.child.take();
+        let outs = process.area.with(|area| collect(area, slot, &serving, ret)).unwrap_or_default();
+        let outcome = match (serving.what, child) {
+            (What::Fork { .. }, Some((_, process, thread))) if ret > 0 => {
+                Outcome::Forked { tid: ret as i32, process, thread }
+            }
+            _ if ret == shim::NOT_MADE => Outcome::NotMade,
+            // EINTR without a handler: a stop of ours did it, since deputies have no handlers.
+            _ if restart::is_code(ret) || ret == -4 => Outcome::Interrupted(ret),
+            _ => Outcome::Done(ret),
+        };
+        if serving.what != What::Quiet {
+            self.reply(tid, serving.seq, outcome, outs);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn exec(
+        &mut self,
+        tid: Tid,
+        seq: u64,
+        (dir, flags): (i32, i32),
+        path: &[u8],
+        argv: &[u8],
+        envp: &[u8],
+        mask: u64,
+        pending: Vec<ByteBuf>,
+    ) {
+        let Some(deputy) = self.threads.get_mut(&tid) else { return };
+        let Some(process) = self.processes.get(&deputy.process) else { return };
+        let slot = deputy.slot;
+        let window = process.area_base + shim::area::window(slot);
+        // The window: path, strings, then the two arrays of pointers.
+        let mut block = path.to_vec();
+        block.push(0);
+        let (argv_at, envp_at) = (block.len(), block.len() + argv.len());
+        block.extend_from_slice(argv);
+        block.extend_from_slice(envp);
+        block.resize(block.len().next_multiple_of(8), 0);
+        let mut arrays = [0u64; 2];
+        for (array, (at, strings)) in arrays.iter_mut().zip([(argv_at, argv), (envp_at, envp)]) {
+            *array = window + block.len() as u64;
+            let mut offset = at;
+            for string in strings.split_inclusive(|byte| *byte == 0) {
+                block.extend_from_slice(&(window + offset as u64).to_le_bytes());
+                offset += string.len();
+            }
+            block.extend_from_slice(&0u64.to_le_bytes());
+        }
+        if block.len() as u64 > shim::area::WINDOW_BYTES {
+            return self.reply(tid, seq, Outcome::Done(-E2BIG), Vec::new());
+        }
+        process.area.with(|area| area.write_window(slot, 0, &block));
+        deputy.exec_pending = pending;
+        let (nr, args) = if dir == AT_FDCWD && flags == 0 {
+            (EXECVE, [window, arrays[0], arrays[1], 0, 0, 0])
+        } else {
+            (EXECVEAT, [dir as u64, window, arrays[0], arrays[1], flags as u64, 0])
+        };
+        let serving = Serving { seq, what: What::Exec, places: Vec::new(), bufs: Vec::new(), nr };
+        // The new image inherits the mask, so it must be the body's exactly, not joined with the ignored signals.
+        if let Some(deputy) = self.threads.get_mut(&tid) {
+            deputy.serving = Some(serving);
+        }
+        self.post_exact(tid, nr, args, mask);
+    }
+
+    /// What a file mapping shows.
+    fn map_file(&mut self, tid: Tid, fd: i32, prot: i32, flags: i32) -> Outcome {
+        let Some(pid) = self
+            .threads
+            .get(&tid)
+            .and_then(|deputy| self.processes.get(&deputy.process))
+            .map(|process| process.pid)
+        else {
+            return Outcome::Done(-EBADF);
+        };
+        let link = format!("/proc/{pid}/fd/{fd}");
+        let Ok(path) = fs::read_link(&link) else { return Outcome::Done(-EBADF) };
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+        let mode = info
+            .lines()
+            .find_map(|line| line.strip_prefix("flags:"))
+            .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
+            .unwrap_or(0)
+            & O_ACCMODE;
+        if mode == O_WRONLY {
+            return Outcome::Done(-EACCES);
+        }
+        let name = path.display();
+        if flags & MAP_TYPE != MAP_PRIVATE && (mode != 0 || prot & PROT_WRITE != 0) {
+            return Outcome::GoHome(format!("shared writable mapping of {name}"));
+        }
+        match fs::metadata(&link) {
+            Ok(metadata) if metadata.is_file() => {}
+            _ => return Outcome::GoHome(format!("mapping of {name}, which is no regular file")),
+        }
+        let Ok(file) = File::open(&link) else {
+            return Outcome::GoHome(format!("mapping of {name}, which cannot be read again"));
+        };
+        match self.contents.identify(file) {
+            Ok((content, size)) => Outcome::File {
+                content,
+                size,
+                path: ByteBuf::from(path.as_os_str().as_encoded_bytes().to_vec()),
+            },
+            Err(why) => Outcome::GoHome(format!("mapping of {name}: {why}")),
+        }
+    }
+
+    /// The body's ignored signals changed: the deputy keeps them blocked from its next call on, and what was held
+    /// back of those that are no longer ignored is dropped, as it would have been when it came.
+    fn mirror(&mut self, tid: Tid, dispositions: wire::session::Dispositions) {
+        let Some(deputy) = self.threads.get(&tid) else { return };
+        let key = deputy.process;
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        let before = process.idle_mask();
+        let old = process.dispositions;
+        process.dispositions = dispositions;
+        let now = process.idle_mask();
+        let reaping = |d: &wire::session::Dispositions| (d.ignored >> 16 & 1, d.no_child_wait);
+        if before != now || old.ignored != dispositions.ignored || reaping(&old) != reaping(&dispositions) {
+            self.mirror_by_injection(tid, before & !now);
+        }
+    }
+}
+
+fn collect(area: &tracee::area::Area, slot: u64, serving: &Serving, ret: i64) -> Vec<(u16, u32, ByteBuf)> {
+    if serving.bufs.is_empty() {
+        return Vec::new();
+    }
+    // What the rules look at: whole buffers are only read where a length stands in one.
+    let mut after: Vec<Vec<u8>> = vec![Vec::new(); serving.bufs.len()];
+    for buf in &serving.bufs {
+        if let table::Out::LenFrom { buf, offset, .. } = &buf.out
+            && let Some(place) = serving.places.get(usize::from(*buf))
+            && let Some(room) = serving.bufs.get(usize::from(*buf)).map(|buf| buf.room)
+            && u64::from(*offset) + 4 <= u64::from(room)
+        {
+            let mut bytes = vec![0; *offset as usize + 4];
+            area.read_window(slot, *place, &mut bytes);
+            if bytes.len() > after[usize::from(*buf)].len() {
+                after[usize::from(*buf)] = bytes;
+            }
+        }
+    }
+    let rules = serving.bufs.iter().map(|buf| (buf.room, &buf.out));
+    let ranges =
+        table::outputs(rules, ret, &|buf| after.get(usize::from(buf)).map_or(&[][..], Vec::as_slice));
+    ranges
+        .into_iter()
+        .map(|range| {
+            let mut bytes = vec![0; range.len as usize];
+            let place = serving.places[usize::from(range.buf)] + u64::from(range.offset);
+            area.read_window(slot, place, &mut bytes);
+            (range.buf, range.offset, ByteBuf::from(bytes))
+        })
+        .collect()
+}
+
+/// Where the buffers of a call go in the window, each with the alignment it has in the guest: within a page for
+/// large ones (O_DIRECT asks for it), within 64 bytes for small ones.
+fn places(call: &Call) -> Option<Vec<u64>> {
+    const SMALL_BYTES: u32 = 512;
+    let mut places = Vec::with_capacity(call.bufs.len());
+    let mut at = 0u64;
+    for buf in &call.bufs {
+        let align = if buf.room < SMALL_BYTES { 64 } else { 4096 };
+        let want = u64::from(buf.page_offset) % align;
+        let base = at - at % align + want;
+        at = if base < at { base + align } else { base };
+        places.push(at);
+        at += u64::from(buf.room);
+        if at > shim::area::WINDOW_BYTES || buf.data.len() > buf.room as usize {
+            return None;
+        }
+    }
+    Some(places)
+}
+
+const AT_FDCWD: i32 = -100;

@@ -1,0 +1,177 @@
+//! The state of bodies and their threads as the executor keeps it.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use tracee::foothold::Foothold;
+use tracee::image::Image;
+use tracee::ptrace::{Running, SigInfo, Stopped};
+use tracee::regs::Regs;
+use tracee::wait::Stop;
+use tracee::{Tid, signal};
+use wire::session::{Dispositions, ProcessKey, ThreadKey};
+
+/// A guest process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) key: ProcessKey,
+    /// Its pid at home and in the sandbox.
+    pub(crate) pid: Tid,
+    /// Its pid as this machine's namespace numbers it.
+    pub(crate) host: Tid,
+    pub(crate) phase: Phase,
+    /// Host tids, leader first.
+    pub(crate) threads: Vec<Tid>,
+    pub(crate) foothold: Foothold,
+    /// [vvar]… and [vdso].
+    pub(crate) vdso: Option<(u64, u64)>,
+    pub(crate) dispositions: Dispositions,
+    /// True siginfo of signals queued with tickets.
+    pub(crate) tickets: HashMap<u64, SigInfo>,
+    pub(crate) next_ticket: u64,
+    /// Stopped at home by job control.
+    pub(crate) frozen: bool,
+    /// The thread that waits for this vfork child.
+    pub(crate) vfork_parent: Option<Tid>,
+}
+
+/// Where a process is in its life here.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Contents are missing or pages are still coming.
+    Building(Box<Building>),
+    /// Built; waits for `Go`.
+    Built,
+    /// Computing.
+    Alive,
+    /// Threads are being stopped for a move home.
+    Stopping,
+    /// All stopped, image sent; waits for `Release` or `Resume`.
+    Sent,
+    /// Killed or exiting; waits for its end.
+    Ending,
+}
+
+/// A body that is not complete.
+#[derive(Debug)]
+pub(crate) struct Building {
+    pub(crate) image: Image,
+    pub(crate) keys: Vec<ThreadKey>,
+    /// Pages that came before the mappings were there.
+    pub(crate) early: Vec<(u64, Vec<u8>)>,
+    /// The leader, once the mappings are there.
+    pub(crate) leader: Option<Stopped>,
+    pub(crate) committed: bool,
+}
+
+/// A guest thread.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) key: ThreadKey,
+    pub(crate) process: ProcessKey,
+    /// Its id at home and in the sandbox.
+    pub(crate) tid: Tid,
+    pub(crate) state: State,
+    /// Number of its last request.
+    pub(crate) seq: u64,
+    /// Number of the last signal seen on its channel.
+    pub(crate) seen: u64,
+    /// A call that is to be made again unless a handler runs first: how the kernel shall decide.
+    pub(crate) restart: Option<Restart>,
+    /// Deadline of a timed call that is made again, with what identifies the call.
+    pub(crate) deadline: Option<PendingDeadline>,
+}
+
+/// See [`Thread::restart`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restart {
+    pub(crate) nr: u32,
+    pub(crate) code: i64,
+    /// Address after its `syscall` instruction.
+    pub(crate) after: u64,
+    pub(crate) args: [u64; 6],
+}
+
+/// See [`Thread::deadline`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PendingDeadline {
+    pub(crate) nr: u32,
+    pub(crate) args: [u64; 6],
+    pub(crate) rip: u64,
+    pub(crate) at: Instant,
+}
+
+/// What a thread does.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// Computes, or is in a call of its own kernel.
+    Running(Running, Native),
+    /// Stopped in a call that home executes.
+    Asking(Stopped, Box<Regs>, Ask),
+    /// Stopped, ready to run, and kept for a reason: a vfork child, job control, a move.
+    Held(Stopped),
+    /// Being changed by the executor right now, or gone.
+    Busy,
+}
+
+/// What a running thread was let into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Native {
+    /// Nothing that matters.
+    Plain,
+    /// rt_sigtimedwait, with the address for the siginfo: its exit is a stop.
+    TimedWait(u64),
+}
+
+/// What home was asked.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// A plain call.
+    Call(Box<Asked>),
+    /// A fork, with the arguments for the body's own.
+    Fork(ForkArgs),
+    /// An exec.
+    Exec,
+    /// A file mapping; once the answer is there, waits for the content.
+    MapFile(Option<tracee::image::FileRef>),
+    /// The process must come home for this call.
+    GoHome,
+}
+
+/// A plain call on its way.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) bufs: Vec<syscall_table::Buf>,
+    pub(crate) deadline: Option<Instant>,
+    /// Mask the thread waits under: its own, or the call's temporary one.
+    pub(crate) mask: u64,
+    /// Address and value of a temporary mask.
+    pub(crate) temporary: Option<(u64, u64)>,
+}
+
+/// struct clone_args without what is home's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ForkArgs {
+    pub(crate) flags: u64,
+    pub(crate) child_tid: u64,
+    pub(crate) parent_tid: u64,
+    pub(crate) stack: u64,
+    pub(crate) stack_size: u64,
+    pub(crate) tls: u64,
+    pub(crate) vfork: bool,
+}
+
+impl Process {
+    /// Signals that a handler or a default action would act on.
+    pub(crate) fn ignores(&self) -> u64 {
+        self.dispositions.ignored | signal::IGNORED_BY_DEFAULT & !self.dispositions.caught
+    }
+
+    /// Whether threads may run.
+    pub(crate) fn may_run(&self) -> bool {
+        !self.frozen && matches!(self.phase, Phase::Alive)
+    }
+}
+
+/// A stop that came before its thread was known.
+pub(crate) type Early = HashMap<Tid, Stop>;

@@ -1,0 +1,355 @@
+//! Building a body from an image.
+
+use serde_bytes::ByteBuf;
+use tracee::foothold::Foothold;
+use tracee::image::{FileRef, Image, hole};
+use tracee::inject::{InjectError, Injector};
+use tracee::ptrace::{Options, Resume, Running, Stopped};
+use tracee::{Errno, Event, Stop, Tid, capture, maps, memory, restore, wait};
+use wire::message;
+use wire::session::{Dispositions, FromBody, ProcessKey, ThreadKey};
+
+use crate::body::{Building, Native, Phase, Process, State, Thread};
+use crate::session::{Session, SessionError};
+
+/// What bodies report: their calls by the filter, their children, their end.
+pub(crate) const OPTIONS: Options = Options { exit_kill: true, exit_event: false, seccomp: true };
+
+/// Why a body could not be built.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    #[error("its image is unreadable: {0}")]
+    Image(#[from] message::DecodeError),
+    #[error("pid {0} cannot be had in the sandbox: {1}")]
+    Pid(Tid, Errno),
+    #[error("{0}")]
+    Inject(#[from] InjectError),
+    #[error("{0}")]
+    Errno(#[from] Errno),
+    #[error("reading the body's maps: {0}")]
+    Maps(#[from] std::io::Error),
+    #[error("no room for the shim beside its mappings")]
+    NoHole,
+    #[error("its file content is gone from the cache")]
+    Content,
+}
+
+impl Session {
+    /// Starts to build a body.
+    pub(crate) fn place(
+        &mut self,
+        key: ProcessKey,
+        image: &[u8],
+        keys: Vec<ThreadKey>,
+        replaces: Option<ProcessKey>,
+        dispositions: Dispositions,
+    ) -> Result<(), SessionError> {
+        if let Some(old) = replaces {
+            self.end_now(old)?;
+        }
+        let image: Image = match message::decode(image) {
+            Ok(image) => image,
+            Err(error) => return self.refuse(key, &error.into()),
+        };
+        let Some(pid) = image.threads.first().map(|thread| thread.tid) else {
+            return self.refuse(key, &BuildError::NoHole);
+        };
+        let vdso = image.vdso;
+        let wanted: Vec<FileRef> = image.vmas.iter().filter_map(capture::file_of).cloned().collect();
+        let building = Building { image, keys, early: Vec::new(), leader: None, committed: false };
+        self.processes.insert(
+            key,
+            Process {
+                key,
+                pid,
+                host: 0,
+                phase: Phase::Building(Box::new(building)),
+                threads: Vec::new(),
+                foothold: Foothold::inherited(0),
+                vdso,
+                dispositions,
+                tickets: Default::default(),
+                next_ticket: 0,
+                frozen: false,
+                vfork_parent: None,
+            },
+        );
+        for file in wanted {
+            self.want(&file)?;
+        }
+        self.go_on_building(key)
+    }
+
+    /// Takes pages in.
+    pub(crate) fn pages(&mut self, key: ProcessKey, start: u64, bytes: ByteBuf) -> Result<(), SessionError> {
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        let Phase::Building(building) = &mut process.phase else { return Ok(()) };
+        if building.leader.is_none() {
+            building.early.push((start, bytes.into_vec()));
+            return Ok(());
+        }
+        match restore::write_pages(process.host, start, &bytes) {
+            Ok(()) => Ok(()),
+            Err(errno) => self.refuse(key, &errno.into()),
+        }
+    }
+
+    /// All pages are sent.
+    pub(crate) fn commit(&mut self, key: ProcessKey) -> Result<(), SessionError> {
+        if let Some(Process { phase: Phase::Building(building), .. }) = self.processes.get_mut(&key) {
+            building.committed = true;
+        }
+        self.go_on_building(key)
+    }
+
+    /// Does what can be done now: map when all contents are here, finish when all pages are.
+    pub(crate) fn go_on_building(&mut self, key: ProcessKey) -> Result<(), SessionError> {
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        let Phase::Building(building) = &mut process.phase else { return Ok(()) };
+        if building.leader.is_none() {
+            let cache = &mut self.cache;
+            if !building.image.vmas.iter().filter_map(capture::file_of).all(|file| cache.get(file).is_some())
+            {
+                return Ok(());
+            }
+            if let Err(error) = self.map_body(key) {
+                return self.refuse(key, &error);
+            }
+        }
+        let ready = matches!(
+            self.processes.get(&key),
+            Some(Process { phase: Phase::Building(building), .. }) if building.committed
+        );
+        if ready {
+            return match self.finish_body(key) {
+                Ok(()) => self.say(key, &FromBody::Built),
+                Err(error) => self.refuse(key, &error),
+            };
+        }
+        Ok(())
+    }
+
+    /// Tells home that it cannot be, and removes what was begun.
+    fn refuse(&mut self, key: ProcessKey, error: &BuildError) -> Result<(), SessionError> {
+        self.say(key, &FromBody::Refused(error.to_string()))?;
+        self.end_now(key)
+    }
+
+    fn map_body(&mut self, key: ProcessKey) -> Result<(), BuildError> {
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        let Phase::Building(building) = &mut process.phase else { return Ok(()) };
+        let host = self.sandbox.spawn(process.pid).map_err(|errno| BuildError::Pid(process.pid, errno))?;
+        process.host = host;
+        process.threads = vec![host];
+        self.hosts.insert(host, key);
+        limit(host, &building.image);
+        let leader = take_over(host)?;
+        // It waits in pause(2): the instruction before is a `syscall`.
+        let site = leader.regs()?.rip - tracee::regs::SYSCALL_LEN;
+        let rseq = leader.rseq()?;
+        let mut injector = Injector::new(leader, site)?;
+        if let Some(rseq) = rseq {
+            restore::unregister_rseq(&mut injector, rseq)?;
+        }
+        let own = maps::read(host)?;
+        let taken: Vec<_> = own.iter().map(|mapping| (mapping.start, mapping.end)).collect();
+        let image = &building.image;
+        let base = image.hole(Foothold::BYTES, &taken).ok_or(BuildError::NoHole)?;
+        let foothold = Foothold::install(&mut injector, base)?;
+        process.foothold = foothold;
+        let mut keep = vec![foothold.range()];
+        let specials: Vec<_> = own
+            .iter()
+            .filter(|mapping| capture::is_special(mapping) && mapping.start < 1 << 63)
+            .map(|mapping| (mapping.start, mapping.end))
+            .collect();
+        if let (Some((target, target_end)), Some((from, end))) = (image.vdso, capture::vdso_range(&own)) {
+            // By way of a free place: the target may be taken by what is unmapped next, or by itself.
+            let mut avoid = taken.clone();
+            avoid.push(foothold.range());
+            avoid.push((target, target_end));
+            let aside = hole(&avoid, end - from).ok_or(BuildError::NoHole)?;
+            restore::move_vdso(&mut injector, &specials, from, aside)?;
+            keep.push((aside, aside + (end - from)));
+            restore::wipe(&mut injector, &keep)?;
+            let moved: Vec<_> =
+                specials.iter().map(|(start, end)| (start - from + aside, end - from + aside)).collect();
+            restore::move_vdso(&mut injector, &moved, aside, target)?;
+        } else {
+            restore::wipe(&mut injector, &keep)?;
+        }
+        let (cache, sandbox) = (&mut self.cache, &self.sandbox);
+        let mut missing = false;
+        restore::map(&mut injector, image, |injector, file| {
+            use std::os::fd::AsRawFd;
+            match cache.get(file) {
+                Some(content) => sandbox.pass_fd(injector, &foothold, content.as_raw_fd()).map(Some),
+                None => {
+                    missing = true;
+                    Ok(None)
+                }
+            }
+        })?;
+        if missing {
+            return Err(BuildError::Content);
+        }
+        building.leader = Some(injector.finish()?);
+        for (start, bytes) in building.early.drain(..) {
+            restore::write_pages(host, start, &bytes)?;
+        }
+        Ok(())
+    }
+
+    fn finish_body(&mut self, key: ProcessKey) -> Result<(), BuildError> {
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        let phase = std::mem::replace(&mut process.phase, Phase::Built);
+        let Phase::Building(mut building) = phase else { return Ok(()) };
+        let Some(leader) = building.leader.take() else { return Err(BuildError::Content) };
+        let (host, pid, foothold, image) = (process.host, process.pid, process.foothold, &building.image);
+        let mut injector = Injector::new(leader, foothold.site())?;
+        restore::set_layout(&mut injector, &foothold, &image.layout)?;
+        restore::set_actions(&mut injector, &foothold, &image.actions, image.ignored)?;
+        let mut stopped = Vec::new();
+        for thread in &image.threads[1..] {
+            let child = make_thread(&mut injector, &foothold, thread.tid)?;
+            let mut injector = Injector::new(child, foothold.site())?;
+            restore::thread(&mut injector, &foothold, thread)?;
+            for info in &thread.pending {
+                restore::queue(&mut injector, &foothold, (pid, Some(thread.tid)), info)?;
+            }
+            stopped.push(injector.finish()?);
+        }
+        for info in &image.pending {
+            restore::queue(&mut injector, &foothold, (pid, None), info)?;
+        }
+        for info in &image.threads[0].pending {
+            restore::queue(&mut injector, &foothold, (pid, Some(pid)), info)?;
+        }
+        restore::thread(&mut injector, &foothold, &image.threads[0])?;
+        stopped.insert(0, injector.finish()?);
+        let process = self.processes.get_mut(&key).ok_or(BuildError::Content)?;
+        process.host = host;
+        process.threads = stopped.iter().map(Stopped::tid).collect();
+        for ((stopped, thread), thread_key) in stopped.into_iter().zip(&image.threads).zip(&building.keys) {
+            let host = stopped.tid();
+            self.threads.insert(host, Thread::new(*thread_key, key, thread.tid, State::Held(stopped)));
+            self.keys.insert(*thread_key, host);
+            self.hosts.insert(host, key);
+        }
+        Ok(())
+    }
+
+    /// Lets a built body run.
+    pub(crate) fn go(&mut self, key: ProcessKey) -> Result<(), SessionError> {
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        if matches!(process.phase, Phase::Built) {
+            process.phase = Phase::Alive;
+        }
+        self.resume_held(key)
+    }
+
+    /// Resumes the threads that are held, if the process may run.
+    pub(crate) fn resume_held(&mut self, key: ProcessKey) -> Result<(), SessionError> {
+        let Some(process) = self.processes.get(&key) else { return Ok(()) };
+        if !process.may_run() {
+            return Ok(());
+        }
+        for host in process.threads.clone() {
+            let vfork = self.processes.values().any(|child| child.vfork_parent == Some(host));
+            if !vfork {
+                self.resume(host)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Resumes one held thread.
+    pub(crate) fn resume(&mut self, host: Tid) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        match std::mem::replace(&mut thread.state, State::Busy) {
+            State::Held(stopped) => {
+                thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+                Ok(())
+            }
+            other => {
+                thread.state = other;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Thread {
+    pub(crate) fn new(key: ThreadKey, process: ProcessKey, tid: Tid, state: State) -> Thread {
+        Thread { key, process, tid, state, seq: 0, seen: 0, restart: None, deadline: None }
+    }
+}
+
+impl State {
+    /// Lets a thread go on. One that was killed meanwhile counts as running until its end is reported.
+    pub(crate) fn run(stopped: Stopped, how: Resume, signal: i32, native: Native) -> State {
+        let tid = stopped.tid();
+        let running = stopped.resume(how, signal).unwrap_or_else(|_| Running::attached(tid));
+        State::Running(running, native)
+    }
+}
+
+/// Home's limits on memory, as far as this node may set them.
+fn limit(host: Tid, image: &Image) {
+    for (resource, soft, hard) in &image.limits {
+        restore::limit(host, *resource, *soft, *hard);
+    }
+}
+
+/// Seizes a fresh process and stops it.
+fn take_over(host: Tid) -> Result<Stopped, BuildError> {
+    let running = Running::seize(host, OPTIONS)?;
+    running.interrupt()?;
+    match wait::block(host)? {
+        (_, Event::Stopped(_), _) => Ok(running.stopped()),
+        (tid, event, time) => Err(InjectError::Gone(tid, event, time).into()),
+    }
+}
+
+/// Makes a thread with the wanted id in a body whose leader is stopped.
+fn make_thread(injector: &mut Injector, foothold: &Foothold, tid: Tid) -> Result<Stopped, BuildError> {
+    let flags = libc_flags::CLONE_THREAD_ALL;
+    let scratch = foothold.scratch();
+    let set_tid = scratch + 128;
+    let args = [flags, 0, 0, 0, 0, 0, 0, 0, set_tid, 1, 0];
+    let mut bytes: Vec<u8> = args.iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+    bytes.resize(128, 0);
+    bytes.extend_from_slice(&tid.to_le_bytes());
+    memory::write_all(injector.tid(), scratch, &bytes)?;
+    injector.call("clone3", CLONE3, [scratch, CLONE_ARGS_BYTES, 0, 0, 0, 0])?;
+    let child = injector.take_child().ok_or(Errno::ESRCH)?;
+    match wait::block(child)? {
+        (_, Event::Stopped(Stop::Interrupt | Stop::Signal(_)), _) => Ok(Running::attached(child).stopped()),
+        (tid, event, time) => Err(InjectError::Gone(tid, event, time).into()),
+    }
+}
+
+/// Number of clone3 and the size of its argument (CLONE_ARGS_SIZE_VER2).
+pub(crate) const CLONE3: i64 = 435;
+pub(crate) const CLONE_ARGS_BYTES: u64 = 88;
+
+/// CLONE_* of sched.h that the executor uses.
+pub(crate) mod libc_flags {
+    pub(crate) const CLONE_VM: u64 = 0x100;
+    pub(crate) const CLONE_PIDFD: u64 = 0x1000;
+    pub(crate) const CLONE_PTRACE: u64 = 0x2000;
+    pub(crate) const CLONE_VFORK: u64 = 0x4000;
+    pub(crate) const CLONE_PARENT: u64 = 0x8000;
+    pub(crate) const CLONE_THREAD: u64 = 0x1_0000;
+    pub(crate) const CLONE_SETTLS: u64 = 0x8_0000;
+    pub(crate) const CLONE_PARENT_SETTID: u64 = 0x10_0000;
+    pub(crate) const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
+    pub(crate) const CLONE_DETACHED: u64 = 0x40_0000;
+    pub(crate) const CLONE_UNTRACED: u64 = 0x80_0000;
+    pub(crate) const CLONE_CHILD_SETTID: u64 = 0x100_0000;
+    /// CLONE_NEW* and what else makes a child in other namespaces or cgroups.
+    pub(crate) const ELSEWHERE: u64 = 0x7e02_0080 | 0x2_0000_0000;
+    pub(crate) const SIGNAL_MASK: u64 = 0xff;
+    /// VM, FS, FILES, SIGHAND, THREAD and SYSVSEM: a POSIX thread.
+    pub(crate) const CLONE_THREAD_ALL: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
+}

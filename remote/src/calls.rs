@@ -1,0 +1,311 @@
+//! Calls of bodies: what happens when one traps, and when home has answered.
+
+use std::time::Instant;
+
+use serde_bytes::ByteBuf;
+use syscall_table::{self as table, PlanError, TempMask, Wait, Where};
+use tracee::ptrace::{Resume, Stopped};
+use tracee::regs::Regs;
+use tracee::{Errno, Tid, memory};
+use wire::session::{Call, FromBody, Outcome, Up};
+
+use crate::body::{Ask, Asked, Native, PendingDeadline, State};
+use crate::marshal::{self, Guest};
+use crate::session::{Session, SessionError, libc_errno::EFAULT};
+use crate::timeout;
+
+/// rt_sigsuspend, for calls with a temporary mask.
+const RT_SIGSUSPEND: u64 = 130;
+
+impl Session {
+    /// A thread stopped at the filter: it wants something that its own kernel does not do for it.
+    pub(crate) fn on_call(&mut self, host: Tid, stopped: Stopped) -> Result<(), SessionError> {
+        let Ok(regs) = stopped.regs() else { return Ok(self.lost(host, stopped)) };
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        let key = thread.process;
+        let (nr, args) = (regs.orig_rax as u32, regs.args());
+        thread.restart = None;
+        if !self.processes.get(&key).is_some_and(|process| process.may_run()) {
+            // A move or job control: the call is made again later, there or here.
+            return self.hold_rearmed(host, stopped, regs, nr);
+        }
+        match table::place_of(nr, args) {
+            Where::Local => {
+                self.local_calls += 1;
+                self.run_local(host, stopped, Native::Plain);
+                Ok(())
+            }
+            Where::Forward => self.forward(host, stopped, regs),
+            Where::Special => self.special(host, stopped, regs),
+            Where::Home => self.go_home(host, stopped, regs, home_reason(nr, &args)),
+        }
+    }
+
+    /// Lets the body's own kernel make the call.
+    pub(crate) fn run_local(&mut self, host: Tid, stopped: Stopped, native: Native) {
+        let how = if native == Native::Plain { Resume::Cont } else { Resume::Syscall };
+        if let Some(thread) = self.threads.get_mut(&host) {
+            thread.state = State::run(stopped, how, 0, native);
+        }
+    }
+
+    /// A stopped thread was killed under our hands; its end will be reported.
+    pub(crate) fn lost(&mut self, host: Tid, stopped: Stopped) {
+        if let Some(thread) = self.threads.get_mut(&host) {
+            thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+        }
+    }
+
+    /// Keeps a thread, ready to make its call again.
+    pub(crate) fn hold_rearmed(
+        &mut self,
+        host: Tid,
+        stopped: Stopped,
+        mut regs: Regs,
+        nr: u32,
+    ) -> Result<(), SessionError> {
+        regs.rearm(nr);
+        self.hold(host, stopped, &regs)
+    }
+
+    /// Keeps a thread with these registers; a move may be waiting for it.
+    pub(crate) fn hold(&mut self, host: Tid, stopped: Stopped, regs: &Regs) -> Result<(), SessionError> {
+        // A thread that was killed meanwhile reports its end; the registers no longer matter.
+        stopped.set_regs(regs).ok();
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        thread.state = State::Held(stopped);
+        let key = thread.process;
+        self.check_stopped(key)
+    }
+
+    /// Ends a call with `ret` and lets the thread go on, or keeps it if the process may not run.
+    pub(crate) fn answer(
+        &mut self,
+        host: Tid,
+        stopped: Stopped,
+        mut regs: Regs,
+        ret: i64,
+    ) -> Result<(), SessionError> {
+        regs.finish_call(ret);
+        self.go_on(host, stopped, &regs)
+    }
+
+    /// Lets a thread go on with these registers, or keeps it if the process may not run.
+    pub(crate) fn go_on(&mut self, host: Tid, stopped: Stopped, regs: &Regs) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        if !self.processes.get(&thread.process).is_some_and(|process| process.may_run()) {
+            return self.hold(host, stopped, regs);
+        }
+        stopped.set_regs(regs).ok();
+        thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+        Ok(())
+    }
+
+    /// The process must come home; the call is made there.
+    pub(crate) fn go_home(
+        &mut self,
+        host: Tid,
+        stopped: Stopped,
+        regs: Regs,
+        reason: impl Into<String>,
+    ) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        thread.state = State::Asking(stopped, Box::new(regs), Ask::GoHome);
+        let key = thread.process;
+        self.say(key, &FromBody::GoHome(reason.into()))
+    }
+
+    fn forward(&mut self, host: Tid, stopped: Stopped, regs: Regs) -> Result<(), SessionError> {
+        let (nr, args) = (regs.orig_rax as u32, regs.args());
+        let mut plan = match table::plan(nr, args, &mut Guest(host)) {
+            Ok(plan) => plan,
+            Err(PlanError::GoHome(reason)) => return self.go_home(host, stopped, regs, reason),
+            Err(PlanError::TooBig) => {
+                return self.go_home(host, stopped, regs, "a call with more data than fits a message");
+            }
+        };
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        let again = thread
+            .deadline
+            .take()
+            .filter(|pending| pending.nr == nr && pending.args == args && pending.rip == regs.rip);
+        let call = table::by_number(nr);
+        let wait = call.map_or(Wait::Plain, |call| table::resolve(call, &args).wait);
+        let mut mask = None;
+        let mut temporary = None;
+        if wait != Wait::No {
+            mask = Some(stopped.sigmask().unwrap_or(0));
+            temporary =
+                call.and_then(table::Call::temp_mask_arg).and_then(|at| temporary_mask(host, at, &args));
+        }
+        let deadline = match wait {
+            Wait::Timed(how) => match again {
+                Some(pending) => Some(pending.at),
+                None => timeout::left(how, &plan).map(|left| Instant::now() + left),
+            },
+            _ => None,
+        };
+        if let (Wait::Timed(how), Some(at)) = (wait, again.map(|pending| pending.at)) {
+            timeout::set(how, &mut plan, at.saturating_duration_since(Instant::now()));
+        }
+        let waits_under = temporary.map(|(_, mask)| mask).or(mask);
+        thread.seq += 1;
+        let call = Call {
+            seq: thread.seq,
+            nr,
+            args: plan.args,
+            bufs: marshal::bufs(&plan.bufs),
+            patches: plan.patches.clone(),
+            mask: waits_under,
+            seen: thread.seen,
+        };
+        let asked = Asked { bufs: plan.bufs, deadline, mask: waits_under.unwrap_or(0), temporary };
+        thread.state = State::Asking(stopped, Box::new(regs), Ask::Call(Box::new(asked)));
+        let key = thread.key;
+        self.ask(key, &Up::Call(call))
+    }
+
+    /// Home has answered a thread's request.
+    pub(crate) fn on_reply(
+        &mut self,
+        host: Tid,
+        outcome: Outcome,
+        outs: Vec<(u16, u32, ByteBuf)>,
+    ) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        let (stopped, regs, ask) = match std::mem::replace(&mut thread.state, State::Busy) {
+            State::Asking(stopped, regs, ask) => (stopped, *regs, ask),
+            other => {
+                thread.state = other;
+                return Ok(());
+            }
+        };
+        match (ask, outcome) {
+            (Ask::Call(asked), Outcome::Done(ret)) => {
+                let written = write_outs(host, &asked.bufs, &outs);
+                let ret = if written.is_err() && ret >= 0 { -i64::from(EFAULT) } else { ret };
+                self.answer(host, stopped, regs, ret)
+            }
+            (Ask::Call(asked), Outcome::Interrupted(code)) => {
+                // What remains of a sleep is written whether or not it matters.
+                write_outs(host, &asked.bufs, &outs).ok();
+                self.interrupted(host, stopped, regs, &asked, code)
+            }
+            (Ask::Call(asked), Outcome::NotMade) => {
+                self.interrupted(host, stopped, regs, &asked, tracee::errno::restart::SYS)
+            }
+            (_, Outcome::GoHome(reason)) => self.go_home(host, stopped, regs, reason),
+            (Ask::Fork(args), Outcome::Forked { tid, process, thread }) => {
+                self.fork(host, stopped, regs, args, tid, process, thread)
+            }
+            (Ask::MapFile(_), Outcome::File { content, size, path }) => {
+                let file = tracee::image::FileRef { content, size, offset: regs.r9, path: path.into_vec() };
+                self.want(&file)?;
+                if let Some(thread) = self.threads.get_mut(&host) {
+                    thread.state = State::Asking(stopped, Box::new(regs), Ask::MapFile(Some(file)));
+                }
+                self.map_file(host, true)
+            }
+            (_, Outcome::Done(ret)) => self.answer(host, stopped, regs, ret),
+            (_, Outcome::Interrupted(_) | Outcome::NotMade) => {
+                let nr = regs.orig_rax as u32;
+                let mut regs = regs;
+                regs.rearm(nr);
+                self.go_on(host, stopped, &regs)
+            }
+            (_, Outcome::Forked { .. } | Outcome::File { .. }) => {
+                Err(SessionError::Unfit("home's answer does not fit the request".into()))
+            }
+        }
+    }
+
+    /// A forwarded call came back without a result. If a signal is there that this thread would act on, the body's
+    /// own kernel decides between EINTR and a restart; else the call is made again with what remains of its time.
+    fn interrupted(
+        &mut self,
+        host: Tid,
+        stopped: Stopped,
+        regs: Regs,
+        asked: &Asked,
+        code: i64,
+    ) -> Result<(), SessionError> {
+        use tracee::errno::restart;
+        let nr = regs.orig_rax as u32;
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        thread.deadline =
+            asked.deadline.map(|at| PendingDeadline { nr, args: regs.args(), rip: regs.rip, at });
+        let code = match code {
+            restart::SYS | restart::NOINTR => code,
+            // -516 would restart through the body's own stale restart block, and a direct EINTR (-4) means the
+            // same for a handler: EINTR if one runs, else again.
+            _ => restart::NOHAND,
+        };
+        let Some(process) = self.processes.get(&thread.process) else { return Ok(()) };
+        let may_run = process.may_run();
+        let actionable = deliverable(host, asked.mask, process.ignores());
+        let thread_mask = stopped.sigmask().unwrap_or(0);
+        let under_temporary = deliverable(host, thread_mask, process.ignores()) == 0;
+        if !may_run {
+            return self.hold_rearmed(host, stopped, regs, nr);
+        }
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        if actionable == 0 {
+            // Nothing that a handler or a default action would see: make it again at once.
+            return self.forward(host, stopped, regs);
+        }
+        thread.restart = Some(crate::body::Restart { nr, code, after: regs.rip, args: regs.args() });
+        let mut now = regs;
+        match asked.temporary {
+            // The signal is only let through by the call's own mask: rt_sigsuspend with it makes the handler run
+            // under it and puts the thread's mask back (the call is replaced in place, and is a local one).
+            Some((address, _)) if under_temporary => {
+                now.orig_rax = RT_SIGSUSPEND;
+                now.rax = -38i64 as u64;
+                now.rdi = address;
+                now.rsi = 8;
+            }
+            _ => now.rearm(nr),
+        }
+        stopped.set_regs(&now).ok();
+        thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+        Ok(())
+    }
+}
+
+fn home_reason(nr: u32, args: &[u64; 6]) -> String {
+    match table::by_number(nr) {
+        Some(call) => format!("{}: {}", call.name, table::resolve(call, args).note),
+        None => format!("unknown call {nr}"),
+    }
+}
+
+/// Pending signals that a thread with this mask would act on.
+pub(crate) fn deliverable(host: Tid, mask: u64, ignored: u64) -> u64 {
+    let sets = tracee::capture::signal_sets(host).unwrap_or_default();
+    (sets.pending | sets.shared_pending) & !mask & !ignored
+}
+
+fn temporary_mask(host: Tid, at: TempMask, args: &[u64; 6]) -> Option<(u64, u64)> {
+    let address = match at {
+        TempMask::Direct { ptr_arg, .. } => args[ptr_arg as usize],
+        TempMask::Pair { arg } => match args[arg as usize] {
+            0 => 0,
+            pair => memory::read_u64(host, pair).ok()?,
+        },
+    };
+    if address == 0 {
+        return None;
+    }
+    memory::read_u64(host, address).ok().map(|mask| (address, mask))
+}
+
+fn write_outs(host: Tid, bufs: &[table::Buf], outs: &[(u16, u32, ByteBuf)]) -> Result<(), Errno> {
+    for (buf, offset, bytes) in outs {
+        let Some(target) = bufs.get(usize::from(*buf)) else { return Err(Errno::EFAULT) };
+        if u64::from(*offset) + bytes.len() as u64 > u64::from(target.room) {
+            return Err(Errno::EFAULT);
+        }
+        memory::write_all(host, target.addr + u64::from(*offset), bytes)?;
+    }
+    Ok(())
+}

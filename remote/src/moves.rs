@@ -1,0 +1,169 @@
+//! Sending a body home: stop all threads, capture, send; then end it, or go on if home could not take it.
+
+use serde_bytes::ByteBuf;
+use tracee::capture::{self, CaptureError, PageReader};
+use tracee::image::{Backing, Image};
+use tracee::inject::{InjectError, Injector};
+use tracee::maps;
+use wire::message;
+use wire::session::{FromBody, ProcessKey};
+
+use crate::body::{Ask, Phase, State};
+use crate::session::{QUEUE_BYTES_MAX, Session, SessionError};
+
+impl Session {
+    /// Home wants a process.
+    pub(crate) fn bring(&mut self, key: ProcessKey) -> Result<(), SessionError> {
+        let vfork = self.processes.get(&key).is_some_and(|process| {
+            process
+                .threads
+                .iter()
+                .any(|host| self.processes.values().any(|child| child.vfork_parent == Some(*host)))
+        });
+        let child = self.processes.get(&key).is_some_and(|process| process.vfork_parent.is_some());
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        if vfork || child && !self.threads.values().any(|thread| asks_home(thread, key)) {
+            let why = "it shares its memory with a vfork child until that calls exec";
+            return self.say(key, &FromBody::CannotBring(why.into()));
+        }
+        if !matches!(process.phase, Phase::Alive) {
+            return self.say(key, &FromBody::CannotBring("it is already moving".into()));
+        }
+        process.phase = Phase::Stopping;
+        // Calls that wait for home come back by themselves: home interrupts its deputies.
+        let asking: Vec<_> =
+            self.threads.iter().filter(|(_, thread)| asks_home(thread, key)).map(|(host, _)| *host).collect();
+        for host in asking {
+            let Some(thread) = self.threads.get_mut(&host) else { continue };
+            if let State::Asking(stopped, regs, _) = std::mem::replace(&mut thread.state, State::Busy) {
+                let nr = regs.orig_rax as u32;
+                self.hold_rearmed(host, stopped, *regs, nr)?;
+            }
+        }
+        self.interrupt_running(key);
+        self.check_stopped(key)
+    }
+
+    /// If a process is being stopped and all its threads are held, sends its image.
+    pub(crate) fn check_stopped(&mut self, key: ProcessKey) -> Result<(), SessionError> {
+        let Some(process) = self.processes.get(&key) else { return Ok(()) };
+        let held = |host| matches!(self.threads.get(host).map(|thread| &thread.state), Some(State::Held(_)));
+        if !matches!(process.phase, Phase::Stopping) || !process.threads.iter().all(held) {
+            return Ok(());
+        }
+        match self.capture(key) {
+            Ok(image) => {
+                if let Some(process) = self.processes.get_mut(&key) {
+                    process.phase = Phase::Sent;
+                }
+                let runs = image.vmas.clone();
+                self.say(key, &FromBody::Image(ByteBuf::from(message::encode(&image))))?;
+                self.send_pages(key, &runs)?;
+                self.say(key, &FromBody::PagesEnd)
+            }
+            Err(CaptureError::Inject(InjectError::Gone(tid, event, time))) => self.on_gone(tid, event, time),
+            Err(error) => {
+                self.say(key, &FromBody::CannotBring(error.to_string()))?;
+                self.move_failed(key)
+            }
+        }
+    }
+
+    /// Home could not take it: go on here.
+    pub(crate) fn move_failed(&mut self, key: ProcessKey) -> Result<(), SessionError> {
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        if matches!(process.phase, Phase::Sent | Phase::Stopping) {
+            process.phase = Phase::Alive;
+        }
+        self.resume_held(key)
+    }
+
+    fn capture(&mut self, key: ProcessKey) -> Result<Image, CaptureError> {
+        let process = self.processes.get(&key).ok_or(tracee::Errno::ESRCH)?;
+        let (host, foothold, vdso) = (process.host, process.foothold, process.vdso);
+        let mappings = maps::read_with_flags(host)?;
+        let cache = &self.cache;
+        let vmas = capture::vmas(&mappings, &[foothold.range()], |mapping| {
+            cache
+                .named(&mapping.path, mapping.offset)
+                .map(Backing::File)
+                .ok_or_else(|| CaptureError::Stay("a mapping of a file that is not in the cache".into()))
+        })?;
+        let mut layout = capture::layout(host)?;
+        let mut threads = Vec::new();
+        let mut actions = (Vec::new(), 0);
+        let mut pending = Vec::new();
+        for host in process.threads.clone() {
+            let Some(thread) = self.threads.get_mut(&host) else { continue };
+            let State::Held(stopped) = std::mem::replace(&mut thread.state, State::Busy) else { continue };
+            let tid = thread.tid;
+            let mut injector = Injector::new(stopped, foothold.site())?;
+            let captured = capture::thread(&mut injector, &foothold, tid, false);
+            if threads.is_empty() {
+                layout.brk = capture::brk(&mut injector)?;
+                actions = capture::actions(&mut injector, &foothold)?;
+                pending = injector.thread().pending(true)?;
+            }
+            let stopped = injector.finish()?;
+            if let Some(thread) = self.threads.get_mut(&host) {
+                thread.state = State::Held(stopped);
+            }
+            threads.push(captured?);
+        }
+        let process = self.processes.get(&key).ok_or(tracee::Errno::ESRCH)?;
+        let truth = |raw: &[u8]| {
+            let mut info = tracee::ptrace::SigInfo([0; 128]);
+            info.0.copy_from_slice(&raw[..128]);
+            process.true_info(&info).0.to_vec()
+        };
+        for thread in &mut threads {
+            thread.pending = thread.pending.iter().map(|raw| truth(raw)).collect();
+        }
+        Ok(Image {
+            vmas,
+            layout,
+            threads,
+            actions: actions.0,
+            ignored: actions.1,
+            pending: pending.iter().map(|info| truth(&info.0)).collect(),
+            vdso,
+            limits: Vec::new(),
+        })
+    }
+
+    fn send_pages(&mut self, key: ProcessKey, vmas: &[tracee::image::Vma]) -> Result<(), SessionError> {
+        let Some(host) = self.processes.get(&key).map(|process| process.host) else { return Ok(()) };
+        let read = |error| SessionError::System("reading a body", error);
+        let mut reader = PageReader::open(host).map_err(read)?;
+        for vma in vmas {
+            for (start, end) in reader.runs(vma).map_err(read)? {
+                let bytes = reader.read(vma, start, end).map_err(read)?;
+                for (start, part) in capture::nonzero_parts(start, &bytes) {
+                    self.say(key, &FromBody::Pages { start, bytes: ByteBuf::from(part) })?;
+                }
+                // A file's page that became all zero must not show the file again.
+                if matches!(vma.backing, Backing::File(_)) {
+                    for start in capture::zero_pages(start, &bytes) {
+                        self.say(key, &FromBody::Pages { start, bytes: ByteBuf::from(vec![0; 4096]) })?;
+                    }
+                }
+                self.drain_to(QUEUE_BYTES_MAX)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until no more than `bytes` are queued on the link.
+    pub(crate) fn drain_to(&mut self, bytes: usize) -> Result<(), SessionError> {
+        while self.link.queued_bytes() > bytes {
+            let now = std::time::Instant::now();
+            self.link.wait(self.link.deadline().unwrap_or(now + std::time::Duration::from_millis(100)))?;
+            self.link.drive(std::time::Instant::now())?;
+        }
+        Ok(())
+    }
+}
+
+fn asks_home(thread: &crate::body::Thread, key: ProcessKey) -> bool {
+    thread.process == key && matches!(thread.state, State::Asking(_, _, Ask::GoHome))
+}

@@ -1,0 +1,412 @@
+//! One home's session on this node: the loop that drives its link and its bodies.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Serialize;
+use tracee::childfd::ChildFd;
+use tracee::image::FileRef;
+use tracee::sandbox::{ClockOffsets, Sandbox, SandboxError};
+use tracee::wait::{self, CpuTime};
+use tracee::{Errno, Event, Tid, signal};
+use wire::message::{self, Hello};
+use wire::session::{
+    self, CONTENT, ContentPart, Control, Down, FromBody, Owner, ProcessKey, ThreadKey, ToBody, Up,
+    WantContent,
+};
+use wire::{Channel, Link, LinkError};
+
+use crate::body::{Ask, Early, Phase, Process, State, Thread};
+use crate::cache::{Cache, Progress};
+use crate::hello::hello;
+use crate::rules;
+
+/// Why a session ended other than by home's farewell.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The link.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A message that makes no sense.
+    #[error("home sent {0}")]
+    Message(#[from] message::DecodeError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// This machine.
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
+    /// Home cannot use this node.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// How long home may take for its hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bulk senders stop above this many queued bytes and go on below.
+pub(crate) const QUEUE_BYTES_MAX: usize = 8 << 20;
+
+/// A session's state.
+pub(crate) struct Session {
+    pub(crate) link: Link,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) cache: Cache,
+    pub(crate) processes: HashMap<ProcessKey, Process>,
+    /// By host tid.
+    pub(crate) threads: HashMap<Tid, Thread>,
+    pub(crate) keys: HashMap<ThreadKey, Tid>,
+    /// Which process a host tid belongs or belonged to, until its end was reported.
+    pub(crate) hosts: HashMap<Tid, ProcessKey>,
+    pub(crate) early: Early,
+    pub(crate) local_calls: u64,
+    pub(crate) trace_local: bool,
+}
+
+/// Serves one home until it says farewell or the link is lost. The calling process must have a single thread and no
+/// other children; it should end after this returns, and every body ends with it.
+pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionError> {
+    let children = ChildFd::open().map_err(|errno| SessionError::System("signalfd", errno.into()))?;
+    let cache = Cache::open(cache_dir).map_err(|error| SessionError::System("the content cache", error))?;
+    let (mut link, home, trace_local) = greet(link, name)?;
+    if let Some(why) = unfit(&hello(name), &home) {
+        send(&mut link, Channel::CONTROL, &Control::Refused(why.clone()))?;
+        link.flush(Instant::now());
+        return Err(SessionError::Unfit(why));
+    }
+    let sandbox = match Sandbox::create(&rules::filter(trace_local), offsets(&hello(name), &home)) {
+        Ok(sandbox) => sandbox,
+        Err(error) => {
+            send(&mut link, Channel::CONTROL, &Control::Refused(error.to_string()))?;
+            link.flush(Instant::now());
+            return Err(error.into());
+        }
+    };
+    send(&mut link, Channel::CONTROL, &Control::Ready)?;
+    let mut session = Session {
+        link,
+        sandbox,
+        cache,
+        processes: HashMap::new(),
+        threads: HashMap::new(),
+        keys: HashMap::new(),
+        hosts: HashMap::new(),
+        early: Early::new(),
+        local_calls: 0,
+        trace_local,
+    };
+    let ended = session.run(&children);
+    session.end_all();
+    match ended {
+        Err(SessionError::Link(LinkError::Closed { .. })) => Ok(()),
+        other => other,
+    }
+}
+
+/// Exchanges hellos. Home's second word says whether it wants to see local calls.
+fn greet(mut link: Link, name: &str) -> Result<(Link, Hello, bool), SessionError> {
+    send(&mut link, Channel::CONTROL, &hello(name))?;
+    let until = Instant::now() + HELLO_TIMEOUT;
+    let mut home: Option<Hello> = None;
+    loop {
+        link.drive(Instant::now())?;
+        while let Some((channel, frame)) = link.recv() {
+            if channel != Channel::CONTROL {
+                return Err(SessionError::Unfit("home did not say hello first".into()));
+            }
+            match home.take() {
+                None => home = Some(message::decode(&frame)?),
+                Some(hello) => {
+                    let begin: session::Begin = message::decode(&frame)?;
+                    return Ok((link, hello, begin.trace_local));
+                }
+            }
+        }
+        if Instant::now() >= until {
+            return Err(SessionError::Unfit("home said no hello".into()));
+        }
+        link.wait(until)?;
+    }
+}
+
+/// Why images of that home cannot run here, if so.
+fn unfit(own: &Hello, home: &Hello) -> Option<String> {
+    if home.version != own.version {
+        return Some(format!(
+            "the node speaks version {} and home version {}: install the same mosix-run on both",
+            own.version, home.version
+        ));
+    }
+    if home.vdso_hash != own.vdso_hash {
+        return Some(format!(
+            "the node's kernel {} has another vDSO than home's {}: images fit only between equal kernel builds",
+            own.kernel_release, home.kernel_release
+        ));
+    }
+    let superset = home.cpu_features.len() == own.cpu_features.len()
+        && home.cpu_features.iter().zip(&own.cpu_features).all(|(home, own)| home & !own == 0);
+    if !superset || home.xcr0 != own.xcr0 || home.xsave_size != own.xsave_size {
+        return Some("the node's CPU lacks features of home's, or saves its state differently".into());
+    }
+    None
+}
+
+/// Bodies see home's clocks. Home's reading was made before it travelled, so the node's copy lags by that time and a
+/// process that comes home never sees its clocks go backward. On the same machine they are the same clocks.
+fn offsets(own: &Hello, home: &Hello) -> ClockOffsets {
+    if own.boot_id == home.boot_id {
+        return ClockOffsets::default();
+    }
+    ClockOffsets {
+        monotonic_ns: home.clocks.monotonic_ns - own.clocks.monotonic_ns,
+        boottime_ns: home.clocks.boottime_ns - own.clocks.boottime_ns,
+    }
+}
+
+fn send<T: Serialize>(link: &mut Link, channel: Channel, message: &T) -> Result<(), SessionError> {
+    Ok(link.send(channel, message::encode(message))?)
+}
+
+impl Session {
+    fn run(&mut self, children: &ChildFd) -> Result<(), SessionError> {
+        loop {
+            while self.turn(children)? {}
+            self.sleep(children)?;
+        }
+    }
+
+    /// Handles what is there; false when there was nothing.
+    fn turn(&mut self, children: &ChildFd) -> Result<bool, SessionError> {
+        let mut busy = false;
+        children.drain();
+        loop {
+            match wait::poll(-1) {
+                Ok(Some((tid, event, time))) => {
+                    busy = true;
+                    self.on_event(tid, event, time)?;
+                }
+                Ok(None) | Err(Errno(libc_errno::ECHILD)) => break,
+                Err(errno) => return Err(SessionError::System("wait", errno.into())),
+            }
+        }
+        self.link.drive(Instant::now())?;
+        while let Some((channel, frame)) = self.link.recv() {
+            busy = true;
+            self.on_frame(channel, &frame)?;
+        }
+        Ok(busy)
+    }
+
+    fn sleep(&mut self, children: &ChildFd) -> Result<(), SessionError> {
+        let timeout = self.link.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        });
+        let flags = if self.link.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut fds = [PollFd::from_borrowed_fd(self.link.fd(), flags), PollFd::new(children, PollFlags::IN)];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(SessionError::System("poll", error.into())),
+        }
+    }
+
+    fn on_frame(&mut self, channel: Channel, frame: &[u8]) -> Result<(), SessionError> {
+        match session::owner(channel) {
+            Owner::Control => Ok(()),
+            Owner::Content => {
+                let part: ContentPart = message::decode(frame)?;
+                self.on_content(part)
+            }
+            Owner::Thread(key) => {
+                let down: Down = message::decode(frame)?;
+                self.on_down(key, down)
+            }
+            Owner::Process(key) => {
+                let message: ToBody = message::decode(frame)?;
+                self.on_process(key, message)
+            }
+        }
+    }
+
+    fn on_process(&mut self, key: ProcessKey, message: ToBody) -> Result<(), SessionError> {
+        match message {
+            ToBody::Place { image, threads, replaces, dispositions } => {
+                self.place(key, &image, threads, replaces, dispositions)
+            }
+            ToBody::Pages { start, bytes } => self.pages(key, start, bytes),
+            ToBody::Commit => self.commit(key),
+            ToBody::Go => self.go(key),
+            ToBody::Bring => self.bring(key),
+            ToBody::Resume => self.move_failed(key),
+            ToBody::Release => self.end_now(key),
+            ToBody::Freeze => self.freeze(key, true),
+            ToBody::Thaw => self.freeze(key, false),
+        }
+    }
+
+    fn on_down(&mut self, key: ThreadKey, down: Down) -> Result<(), SessionError> {
+        let Some(host) = self.keys.get(&key).copied() else { return Ok(()) };
+        match down {
+            Down::Reply { seq, outcome, outs } => {
+                let current = self.threads.get(&host).is_some_and(|thread| thread.seq == seq);
+                if current { self.on_reply(host, outcome, outs) } else { Ok(()) }
+            }
+            Down::Signal { number, thread, info } => self.on_signal(host, number, thread, &info),
+        }
+    }
+
+    fn on_content(&mut self, part: ContentPart) -> Result<(), SessionError> {
+        match self.cache.part(&part.content, &part.bytes) {
+            Progress::Partial => Ok(()),
+            Progress::Complete | Progress::Failed => {
+                let building: Vec<ProcessKey> = self
+                    .processes
+                    .values()
+                    .filter(|process| matches!(process.phase, Phase::Building(_)))
+                    .map(|process| process.key)
+                    .collect();
+                for key in building {
+                    self.go_on_building(key)?;
+                }
+                let mapping: Vec<Tid> = self
+                    .threads
+                    .iter()
+                    .filter(|(_, thread)| matches!(thread.state, State::Asking(_, _, Ask::MapFile(Some(_)))))
+                    .map(|(host, _)| *host)
+                    .collect();
+                for host in mapping {
+                    self.map_file(host, false)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks home for a content unless it is here or on its way.
+    pub(crate) fn want(&mut self, file: &FileRef) -> Result<(), SessionError> {
+        if self.cache.get(file).is_some() {
+            return Ok(());
+        }
+        let fresh =
+            self.cache.begin(file).map_err(|error| SessionError::System("the content cache", error))?;
+        if fresh {
+            send(&mut self.link, CONTENT, &WantContent { content: file.content })?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message about a process.
+    pub(crate) fn say(&mut self, key: ProcessKey, message: &FromBody) -> Result<(), SessionError> {
+        send(&mut self.link, session::process_channel(key), message)
+    }
+
+    /// Sends a message of a thread.
+    pub(crate) fn ask(&mut self, key: ThreadKey, message: &Up) -> Result<(), SessionError> {
+        send(&mut self.link, session::thread_channel(key), message)
+    }
+
+    fn on_event(&mut self, tid: Tid, event: Event, time: CpuTime) -> Result<(), SessionError> {
+        match event {
+            Event::Stopped(stop) if self.threads.contains_key(&tid) => self.on_stop(tid, stop),
+            Event::Stopped(stop) => {
+                self.early.insert(tid, stop);
+                Ok(())
+            }
+            Event::Exited(status) => self.on_end(tid, status << 8, time),
+            Event::Killed { signal, core } => self.on_end(tid, signal | i32::from(core) << 7, time),
+        }
+    }
+
+    /// A thread or process has ended and its number is free.
+    pub(crate) fn on_end(&mut self, tid: Tid, status: i32, time: CpuTime) -> Result<(), SessionError> {
+        self.early.remove(&tid);
+        let thread = self.threads.remove(&tid);
+        if let Some(thread) = &thread {
+            self.keys.remove(&thread.key);
+        }
+        let Some(key) = self.hosts.remove(&tid) else { return Ok(()) };
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        process.threads.retain(|host| *host != tid);
+        if process.host != tid {
+            if let Some(thread) = thread {
+                self.ask(thread.key, &Up::ThreadEnd)?;
+                self.link.finish(session::thread_channel(thread.key));
+                // A move waits for the others only.
+                self.check_stopped(key)?;
+            }
+            return Ok(());
+        }
+        let parent = process.vfork_parent;
+        let ended = FromBody::Ended { status, cpu_s: time.user_s + time.system_s };
+        self.processes.remove(&key);
+        self.say(key, &ended)?;
+        if let Some(thread) = thread {
+            self.link.finish(session::thread_channel(thread.key));
+        }
+        self.link.finish(session::process_channel(key));
+        if let Some(parent) = parent {
+            self.vfork_done(parent)?;
+        }
+        Ok(())
+    }
+
+    /// Kills a process and waits for its end, so that its pid is free.
+    pub(crate) fn end_now(&mut self, key: ProcessKey) -> Result<(), SessionError> {
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        process.phase = Phase::Ending;
+        let host = process.host;
+        if host == 0 {
+            self.processes.remove(&key);
+            return Ok(());
+        }
+        // ESRCH: it has ended by itself, and the report is on its way.
+        signal::kill(host, SIGKILL).ok();
+        let others: Vec<Tid> = process.threads.iter().copied().filter(|tid| *tid != host).collect();
+        for tid in others.into_iter().chain([host]) {
+            loop {
+                match wait::block(tid) {
+                    // A stop that was on its way (PTRACE_EVENT_EXIT is not asked for): SIGKILL ends it.
+                    Ok((_, Event::Stopped(_), _)) => {}
+                    Ok((tid, Event::Exited(status), time)) => {
+                        self.on_end(tid, status << 8, time)?;
+                        break;
+                    }
+                    Ok((tid, Event::Killed { signal, core }, time)) => {
+                        self.on_end(tid, signal | i32::from(core) << 7, time)?;
+                        break;
+                    }
+                    Err(_) => {
+                        self.on_end(tid, SIGKILL, CpuTime::default())?;
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The session is over: nothing of it stays.
+    fn end_all(&mut self) {
+        for process in self.processes.values() {
+            if process.host != 0 {
+                signal::kill(process.host, SIGKILL).ok();
+            }
+        }
+    }
+}
+
+pub(crate) const SIGKILL: i32 = 9;
+
+/// The errnos and signals of the kernel that the executor itself uses.
+pub(crate) mod libc_errno {
+    pub(crate) const EPERM: i32 = 1;
+    pub(crate) const ECHILD: i32 = 10;
+    pub(crate) const EAGAIN: i32 = 11;
+    pub(crate) const ENOMEM: i32 = 12;
+    pub(crate) const EFAULT: i32 = 14;
+    pub(crate) const EINVAL: i32 = 22;
+    pub(crate) const E2BIG: i32 = 7;
+    pub(crate) const ENAMETOOLONG: i32 = 36;
+}

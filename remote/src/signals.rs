@@ -1,0 +1,239 @@
+//! Signals of bodies: those that home ships, those that their own kernel makes, and stops of every kind.
+
+use tracee::capture;
+use tracee::errno::restart;
+use tracee::ptrace::{Resume, SigInfo, Stopped};
+use tracee::{Stop, Tid, signal};
+use wire::session::FromBody;
+
+use crate::body::{Ask, Native, Phase, Process, State};
+use crate::session::{Session, SessionError};
+
+/// Numbers that a futex call may have at a stop: itself, or restart_syscall after an earlier one.
+const RT_SIGTIMEDWAIT: u32 = 128;
+
+impl Process {
+    /// What a queued signal really says.
+    pub(crate) fn true_info(&self, info: &SigInfo) -> SigInfo {
+        signal::ticket(&info.0).and_then(|ticket| self.tickets.get(&ticket).copied()).unwrap_or(*info)
+    }
+}
+
+impl Session {
+    /// Home's deputy got a signal: it is the body's now.
+    pub(crate) fn on_signal(
+        &mut self,
+        host: Tid,
+        number: u64,
+        directed: bool,
+        info: &[u8],
+    ) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        thread.seen = number;
+        let key = thread.process;
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        let mut kept = SigInfo([0; 128]);
+        let len = info.len().min(kept.0.len());
+        kept.0[..len].copy_from_slice(&info[..len]);
+        let ticket = process.next_ticket;
+        process.next_ticket += 1;
+        process.tickets.insert(ticket, kept);
+        let pid = process.host;
+        // A full queue (EAGAIN) loses a real-time signal natively as well; a process that is gone needs none.
+        if signal::queue_ticket(pid, directed.then_some(host), kept.signal(), ticket).is_err() {
+            process.tickets.remove(&ticket);
+            signal::kill(pid, kept.signal()).ok();
+        }
+        if !directed { self.interrupt_another(host, kept.signal()) } else { Ok(()) }
+    }
+
+    /// A process-directed signal came by a thread that may not take it. If no running thread takes it, one that
+    /// waits for home does, and must be interrupted there.
+    fn interrupt_another(&mut self, via: Tid, number: i32) -> Result<(), SessionError> {
+        let Some(key) = self.threads.get(&via).map(|thread| thread.process) else { return Ok(()) };
+        let Some(process) = self.processes.get(&key) else { return Ok(()) };
+        if process.threads.len() < 2 || process.ignores() & signal::bit(number) != 0 {
+            return Ok(());
+        }
+        let open = |host: &Tid| {
+            capture::signal_sets(*host).is_ok_and(|sets| sets.blocked & signal::bit(number) == 0)
+        };
+        let takes = |host: &Tid| match self.threads.get(host).map(|thread| &thread.state) {
+            Some(State::Asking(_, _, Ask::Call(asked))) => asked.mask & signal::bit(number) == 0,
+            Some(State::Running(..)) => open(host),
+            _ => false,
+        };
+        if takes(&via) {
+            return Ok(());
+        }
+        let running = |host: &&Tid| {
+            matches!(self.threads.get(host).map(|thread| &thread.state), Some(State::Running(..)))
+        };
+        if process.threads.iter().filter(running).any(takes) {
+            return Ok(());
+        }
+        let waiting = process.threads.iter().find(|host| takes(host));
+        match waiting.and_then(|host| self.threads.get(host)) {
+            Some(thread) => {
+                let message = FromBody::Interrupt(thread.key);
+                self.say(key, &message)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A thread stopped.
+    pub(crate) fn on_stop(&mut self, host: Tid, stop: Stop) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        let (running, native) = match std::mem::replace(&mut thread.state, State::Busy) {
+            State::Running(running, native) => (running, native),
+            // A report that was overtaken, for example a stop before SIGKILL.
+            other => {
+                thread.state = other;
+                return Ok(());
+            }
+        };
+        let stopped = running.stopped();
+        match stop {
+            Stop::Seccomp => self.on_call(host, stopped),
+            Stop::Signal(number) => self.on_delivery(host, stopped, number, native),
+            Stop::Interrupt | Stop::Group(_) => self.on_interrupt(host, stopped, native),
+            Stop::Syscall => self.on_exit_of_call(host, stopped, native),
+            _ => {
+                thread.state = State::run(stopped, Resume::Cont, 0, native);
+                Ok(())
+            }
+        }
+    }
+
+    /// Signal-delivery-stop: put the true siginfo in, let the kernel decide about the interrupted call, and deliver.
+    fn on_delivery(
+        &mut self,
+        host: Tid,
+        stopped: Stopped,
+        number: i32,
+        native: Native,
+    ) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        let Some(process) = self.processes.get_mut(&thread.process) else { return Ok(()) };
+        if let Ok(info) = stopped.siginfo()
+            && let Some(ticket) = signal::ticket(&info.0)
+            && let Some(kept) = process.tickets.remove(&ticket)
+        {
+            stopped.set_siginfo(&kept).ok();
+        }
+        if let Some(restart) = thread.restart.take()
+            && let Ok(mut regs) = stopped.regs()
+        {
+            // As if the call had just returned the code: a handler's SA_RESTART decides, and without a handler it
+            // is made again.
+            regs.rip = restart.after;
+            regs.orig_rax = u64::from(restart.nr);
+            regs.rax = restart.code as u64;
+            regs.set_args(restart.args);
+            stopped.set_regs(&regs).ok();
+        }
+        let bit = signal::bit(number);
+        let default = (process.dispositions.caught | process.dispositions.ignored) & bit == 0;
+        if default && signal::stops_by_default(number) && number != STOP {
+            // Whether it stops is for home to say: only there the process group means anything.
+            let key = process.key;
+            process.frozen = true;
+            settle_call(&stopped);
+            if let Some(thread) = self.threads.get_mut(&host) {
+                thread.state = State::Held(stopped);
+            }
+            self.interrupt_running(key);
+            return self.say(key, &FromBody::StopDefault(number));
+        }
+        let native = if native == Native::Plain { Native::Plain } else { native };
+        let how = if native == Native::Plain { Resume::Cont } else { Resume::Syscall };
+        thread.state = State::run(stopped, how, number, native);
+        Ok(())
+    }
+
+    fn on_interrupt(&mut self, host: Tid, stopped: Stopped, native: Native) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        let key = thread.process;
+        if self.processes.get(&key).is_some_and(Process::may_run) {
+            let how = if native == Native::Plain { Resume::Cont } else { Resume::Syscall };
+            thread.state = State::run(stopped, how, 0, native);
+            return Ok(());
+        }
+        settle_call(&stopped);
+        if let Some(thread) = self.threads.get_mut(&host) {
+            thread.state = State::Held(stopped);
+        }
+        self.check_stopped(key)
+    }
+
+    /// The exit of a call that was let into the body's kernel with an eye on its result.
+    fn on_exit_of_call(&mut self, host: Tid, stopped: Stopped, native: Native) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        let Some(process) = self.processes.get_mut(&thread.process) else { return Ok(()) };
+        let Ok(regs) = stopped.regs() else { return Ok(self.lost(host, stopped)) };
+        if let Native::TimedWait(address) = native {
+            if regs.ret() == -4 && !process.may_run() {
+                settle_call(&stopped);
+                let key = process.key;
+                if let Some(thread) = self.threads.get_mut(&host) {
+                    thread.state = State::Held(stopped);
+                }
+                return self.check_stopped(key);
+            }
+            let mut info = SigInfo([0; 128]);
+            if regs.ret() > 0
+                && address != 0
+                && tracee::memory::read(host, address, &mut info.0) == info.0.len()
+                && let Some(kept) = signal::ticket(&info.0).and_then(|ticket| process.tickets.remove(&ticket))
+            {
+                tracee::memory::write(host, address, &kept.0);
+            }
+        }
+        thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+        Ok(())
+    }
+
+    /// Job control at home stops or continues the process.
+    pub(crate) fn freeze(
+        &mut self,
+        key: wire::session::ProcessKey,
+        frozen: bool,
+    ) -> Result<(), SessionError> {
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        process.frozen = frozen;
+        if frozen {
+            self.interrupt_running(key);
+            return Ok(());
+        }
+        if matches!(process.phase, Phase::Alive) { self.resume_held(key) } else { Ok(()) }
+    }
+
+    /// Asks all running threads of a process to stop.
+    pub(crate) fn interrupt_running(&self, key: wire::session::ProcessKey) {
+        let Some(process) = self.processes.get(&key) else { return };
+        for host in &process.threads {
+            if let Some(State::Running(running, _)) = self.threads.get(host).map(|thread| &thread.state) {
+                // ESRCH: it is ending.
+                running.interrupt().ok();
+            }
+        }
+    }
+}
+
+const STOP: i32 = 19;
+
+/// At a stop inside an interrupted call of the body's own kernel: makes the registers those of a thread that
+/// will make the call again. Everything that can block here may be made again: a futex with a relative timeout
+/// (-516) instead wakes spuriously, as futex(2) allows.
+fn settle_call(stopped: &Stopped) {
+    let Ok(mut regs) = stopped.regs() else { return };
+    let Some(nr) = regs.call() else { return };
+    match regs.ret() {
+        restart::SYS | restart::NOINTR | restart::NOHAND => regs.rearm(nr),
+        restart::BLOCK => regs.finish_call(0),
+        -4 if nr == RT_SIGTIMEDWAIT => regs.rearm(nr),
+        _ => return,
+    }
+    stopped.set_regs(&regs).ok();
+}

@@ -1,0 +1,188 @@
+//! What a process is, apart from what stays at home: mappings, registers, signal state and the pointers it has
+//! registered with the kernel. Page contents travel beside it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Tid;
+use crate::ptrace::Rseq;
+use crate::regs::Regs;
+
+/// BLAKE3 hash of a whole file.
+pub type ContentId = [u8; 32];
+
+/// A process without its pages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// Mappings in address order.
+    pub vmas: Vec<Vma>,
+    /// Kernel's idea of code, data, heap, stack and argument addresses.
+    pub layout: Layout,
+    /// Threads, leader first.
+    pub threads: Vec<ThreadImage>,
+    /// Caught signals: number and `struct kernel_sigaction` (handler, flags, restorer, mask).
+    pub actions: Vec<(i32, [u64; 4])>,
+    /// Signals with disposition SIG_IGN, bit n-1 for signal n.
+    pub ignored: u64,
+    /// Process-directed pending signals as raw siginfo.
+    pub pending: Vec<Vec<u8>>,
+    /// [vvar]… and [vdso] as one range, if there are any.
+    pub vdso: Option<(u64, u64)>,
+    /// Resource limits that are enforced where the memory is: number, soft, hard.
+    pub limits: Vec<(i32, u64, u64)>,
+}
+
+/// One mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vma {
+    /// First address.
+    pub start: u64,
+    /// First address after it.
+    pub end: u64,
+    /// PROT_* bits.
+    pub prot: i32,
+    /// [`vma`] bits.
+    pub flags: u32,
+    /// What is under its clean pages.
+    pub backing: Backing,
+}
+
+/// Bits of [`Vma::flags`].
+pub mod vma {
+    /// Grows downward.
+    pub const GROWS_DOWN: u32 = 1;
+    /// MAP_NORESERVE.
+    pub const NO_RESERVE: u32 = 2;
+    /// MADV_DONTFORK.
+    pub const DONT_FORK: u32 = 4;
+    /// MADV_WIPEONFORK.
+    pub const WIPE_ON_FORK: u32 = 8;
+    /// MADV_HUGEPAGE.
+    pub const HUGE: u32 = 16;
+    /// MADV_NOHUGEPAGE.
+    pub const NO_HUGE: u32 = 32;
+    /// MADV_DONTDUMP.
+    pub const DONT_DUMP: u32 = 64;
+    /// mlock(2).
+    pub const LOCKED: u32 = 128;
+}
+
+/// What is under the clean pages of a mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Backing {
+    /// Zeroes.
+    Anonymous,
+    /// A file's content, mapped privately.
+    File(FileRef),
+}
+
+/// A file as content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRef {
+    /// Its content.
+    pub content: ContentId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Offset of the mapping in bytes.
+    pub offset: u64,
+    /// Its path at home, for maps and messages.
+    pub path: Vec<u8>,
+}
+
+/// Addresses that PR_SET_MM_MAP sets, in the order of `struct prctl_mm_map`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Layout {
+    pub start_code: u64,
+    pub end_code: u64,
+    pub start_data: u64,
+    pub end_data: u64,
+    pub start_brk: u64,
+    pub brk: u64,
+    pub start_stack: u64,
+    pub arg_start: u64,
+    pub arg_end: u64,
+    pub env_start: u64,
+    pub env_end: u64,
+}
+
+/// One thread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThreadImage {
+    /// Its id at home.
+    pub tid: Tid,
+    /// General-purpose registers, ready to run: never in the middle of a call.
+    pub regs: Regs,
+    /// Uncompacted XSAVE area.
+    #[serde(with = "serde_bytes")]
+    pub xstate: Vec<u8>,
+    /// Blocked signals.
+    pub sigmask: u64,
+    /// `stack_t`: pointer, flags, size.
+    pub altstack: [u64; 3],
+    /// Restartable sequence area.
+    pub rseq: Option<Rseq>,
+    /// Robust futex list: head and length.
+    pub robust_list: (u64, u64),
+    /// Address that the kernel clears and wakes when the thread ends.
+    pub clear_tid: u64,
+    /// Thread-directed pending signals as raw siginfo.
+    pub pending: Vec<Vec<u8>>,
+}
+
+impl Image {
+    /// Whether `address` is within a mapping.
+    pub fn maps(&self, address: u64) -> bool {
+        self.vmas.iter().any(|vma| (vma.start..vma.end).contains(&address))
+    }
+
+    /// A free range of `bytes` outside of the image's mappings and of `avoid`, far from where the kernel, the heap
+    /// and usual allocators place things.
+    pub fn hole(&self, bytes: u64, avoid: &[(u64, u64)]) -> Option<u64> {
+        let taken = self.vmas.iter().map(|vma| (vma.start, vma.end)).chain(avoid.iter().copied());
+        hole(&taken.collect::<Vec<_>>(), bytes)
+    }
+}
+
+/// Where holes are looked for first: no allocator, sanitizer or loader is known to use this part of the address
+/// space by default.
+const GUARD: u64 = 4096;
+const HOLES_FROM: u64 = 0x3f00_0000_0000;
+const HOLES_TO: u64 = 0x7000_0000_0000;
+
+/// The lowest free range of `bytes` that starts at or above a fixed part of the address space and touches none of
+/// `taken`: a page stays free on either side, so that the kernel merges it with nothing.
+pub fn hole(taken: &[(u64, u64)], bytes: u64) -> Option<u64> {
+    let bytes = bytes + 2 * GUARD;
+    let mut taken: Vec<_> = taken.to_vec();
+    taken.sort_unstable();
+    for (from, to) in [(HOLES_FROM, HOLES_TO), (1 << 20, HOLES_FROM)] {
+        let mut at = from;
+        for (start, end) in &taken {
+            if *end <= at {
+                continue;
+            }
+            if at + bytes <= *start {
+                break;
+            }
+            at = *end;
+        }
+        if at + bytes <= to {
+            return Some(at + GUARD);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_avoid_what_is_taken() {
+        assert_eq!(hole(&[], 4096), Some(HOLES_FROM + GUARD));
+        let taken = [(HOLES_FROM - 4096, HOLES_FROM + 4096), (HOLES_FROM + 0x4000, HOLES_FROM + 0x6000)];
+        assert_eq!(hole(&taken, 4096), Some(HOLES_FROM + 4096 + GUARD));
+        assert_eq!(hole(&taken, 8192), Some(HOLES_FROM + 0x6000 + GUARD));
+        assert!(hole(&[(HOLES_FROM, u64::MAX / 2)], 4096).unwrap() < HOLES_FROM);
+    }
+}

@@ -1,0 +1,173 @@
+//! Making a stopped thread execute system calls of ours.
+//!
+//! The thread is put at a `syscall` instruction (in the shim, or in the vDSO where there is no shim yet) and stepped
+//! over it. All signals are blocked meanwhile, so that only SIGSTOP and SIGKILL can come between; a SIGSTOP is put
+//! back at the end. Works from every stop: from a seccomp stop the trapped call is skipped, and an injected call that
+//! a filter traps is stepped through.
+
+use crate::ptrace::Resume;
+use crate::regs::{Regs, SYSCALL_LEN};
+use crate::wait::{self, CpuTime};
+use crate::{Errno, Event, Running, Stop, Stopped, Tid};
+
+/// Why injection could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum InjectError {
+    /// The thread ended; the report was taken and is handed on. The caller treats it as if it came from waiting.
+    #[error("the process ended meanwhile: {1:?}")]
+    Gone(Tid, Event, CpuTime),
+    /// ptrace refused.
+    #[error("ptrace: {0}")]
+    Ptrace(#[from] Errno),
+    /// The kernel answered an injected call with an error.
+    #[error("{call} in the process: {errno}")]
+    Call {
+        /// The call's name.
+        call: &'static str,
+        /// Its error.
+        errno: Errno,
+    },
+    /// The thread stopped where it should not.
+    #[error("an injected call stopped at {0:?}")]
+    Unexpected(Stop),
+}
+
+/// A stopped thread that executes calls for us until [`Injector::finish`].
+#[derive(Debug)]
+pub struct Injector {
+    thread: Option<Stopped>,
+    site: u64,
+    saved: Regs,
+    mask: u64,
+    regs: Regs,
+    deferred: Vec<i32>,
+    child: Option<Tid>,
+}
+
+impl Injector {
+    /// `site` is the address of a `syscall` instruction in the thread's memory.
+    pub fn new(thread: Stopped, site: u64) -> Result<Injector, InjectError> {
+        let saved = thread.regs()?;
+        let mask = thread.sigmask()?;
+        thread.set_sigmask(u64::MAX)?;
+        let mut regs = saved;
+        regs.orig_rax = u64::MAX;
+        Ok(Injector { thread: Some(thread), site, saved, mask, regs, deferred: Vec::new(), child: None })
+    }
+
+    /// The thread's id.
+    pub fn tid(&self) -> Tid {
+        self.thread().tid()
+    }
+
+    /// The stopped thread itself.
+    pub fn thread(&self) -> &Stopped {
+        self.thread.as_ref().expect("present outside of a step")
+    }
+
+    /// Registers as they will be put back.
+    pub fn saved_mut(&mut self) -> &mut Regs {
+        &mut self.saved
+    }
+
+    /// The blocked signals as they will be put back.
+    pub fn mask_mut(&mut self) -> &mut u64 {
+        &mut self.mask
+    }
+
+    /// Makes later calls from another `syscall` instruction.
+    pub fn set_site(&mut self, site: u64) {
+        self.site = site;
+    }
+
+    /// The child that the last clone made.
+    pub fn take_child(&mut self) -> Option<Tid> {
+        self.child.take()
+    }
+
+    /// Makes call `nr` and gives its raw result.
+    pub fn raw(&mut self, nr: i64, args: [u64; 6]) -> Result<i64, InjectError> {
+        let mut regs = self.regs;
+        regs.rip = self.site;
+        regs.rax = nr as u64;
+        regs.orig_rax = u64::MAX;
+        regs.set_args(args);
+        self.thread().set_regs(&regs)?;
+        let after = self.site + SYSCALL_LEN;
+        loop {
+            match self.step()? {
+                Stop::Signal(libc::SIGTRAP) => {
+                    let now = self.thread().regs()?;
+                    if now.rip == after {
+                        return Ok(now.rax as i64);
+                    }
+                    if now.rip != self.site {
+                        return Err(InjectError::Unexpected(Stop::Signal(libc::SIGTRAP)));
+                    }
+                    // The report of leaving the call that the thread was in before; rax holds what was set.
+                }
+                Stop::Fork | Stop::Vfork | Stop::Clone => {
+                    self.child = Some(self.thread().event_message()? as Tid);
+                }
+                Stop::Seccomp | Stop::Interrupt | Stop::Syscall => {}
+                // Only a fault of ours can be synchronous: the `syscall` instruction is not where it should be.
+                Stop::Signal(signal @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE)) => {
+                    return Err(InjectError::Unexpected(Stop::Signal(signal)));
+                }
+                Stop::Signal(signal) | Stop::Group(signal) => {
+                    if signal != libc::SIGTRAP {
+                        self.deferred.push(signal);
+                    }
+                }
+                other => return Err(InjectError::Unexpected(other)),
+            }
+        }
+    }
+
+    /// Makes call `nr`; an error of the kernel becomes [`InjectError::Call`] with `name`.
+    pub fn call(&mut self, name: &'static str, nr: i64, args: [u64; 6]) -> Result<u64, InjectError> {
+        Errno::split(self.raw(nr, args)?).map_err(|errno| InjectError::Call { call: name, errno })
+    }
+
+    fn step(&mut self) -> Result<Stop, InjectError> {
+        let Some(thread) = self.thread.take() else { return Err(InjectError::Ptrace(Errno::ESRCH)) };
+        let tid = thread.tid();
+        let running = match thread.resume(Resume::Step, 0) {
+            Ok(running) => running,
+            Err(Errno::ESRCH) => Running::attached(tid),
+            Err(errno) => return Err(errno.into()),
+        };
+        let (_, event, time) = wait::block(tid)?;
+        match event {
+            Event::Stopped(stop) => {
+                self.thread = Some(running.stopped());
+                Ok(stop)
+            }
+            event => Err(InjectError::Gone(tid, event, time)),
+        }
+    }
+
+    /// Puts registers and signal mask back and returns the thread, stopped. Signals that stop came meanwhile are
+    /// sent again.
+    pub fn finish(mut self) -> Result<Stopped, InjectError> {
+        let Some(thread) = self.thread.take() else { return Err(InjectError::Ptrace(Errno::ESRCH)) };
+        thread.set_regs(&self.saved)?;
+        thread.set_sigmask(self.mask)?;
+        for signal in self.deferred.drain(..) {
+            // SAFETY: tkill takes two numbers; the thread is our stopped tracee, so its id cannot have been reused.
+            unsafe { libc::syscall(libc::SYS_tkill, thread.tid(), signal) };
+        }
+        Ok(thread)
+    }
+}
+
+/// Finds a `syscall` instruction in the vDSO of a process, for injection before there is a shim.
+pub fn vdso_site(tid: Tid, vdso_start: u64, vdso_end: u64) -> Result<u64, Errno> {
+    let mut code = vec![0; (vdso_end - vdso_start) as usize];
+    let got = crate::memory::read(tid, vdso_start, &mut code);
+    code[..got]
+        .windows(2)
+        .position(|pair| pair == [0x0f, 0x05])
+        .map(|at| vdso_start + at as u64)
+        .ok_or(Errno(libc::ENOEXEC))
+}
