@@ -43,9 +43,25 @@ static const struct {
 };
 enum { N = sizeof waits / sizeof *waits };
 
+static volatile pid_t tids[N];
+static volatile int over;
+
+/* Every thread gets the ignored signal every 20 ms. */
+static void *storm(void *arg)
+{
+    while (!over) {
+        for (int i = 0; i < N; i++)
+            if (tids[i])
+                syscall(SYS_tgkill, getpid(), tids[i], SIGWINCH);
+        sleep_ms(20);
+    }
+    return arg;
+}
+
 static void *measure(void *arg)
 {
     int i = (int)(intptr_t)arg;
+    tids[i] = gettid();
     int64_t took = 0;
     for (int attempt = 0; attempt < 3; attempt++) {
         int64_t start = now_ns(CLOCK_MONOTONIC);
@@ -69,22 +85,14 @@ int main(void)
     ep = OK(epoll_create1(0));
     struct epoll_event e = {.events = EPOLLIN};
     OK(epoll_ctl(ep, EPOLL_CTL_ADD, p[0], &e));
-    pid_t parent = getpid(), storm = OK(fork());
-    if (storm == 0)
-        for (;;) {
-            if (kill(parent, SIGWINCH) < 0)
-                _exit(0);
-            sleep_ms(20);
-        }
-    /* The main thread, which the signals go to, and then one thread for each wait at the same time. */
-    measure((void *)0);
-    pthread_t t[N];
+    pthread_t t[N], storming;
+    RET(pthread_create(&storming, NULL, storm, NULL), 0);
     for (intptr_t i = 0; i < N; i++)
         RET(pthread_create(&t[i], NULL, measure, (void *)i), 0);
     for (int i = 0; i < N; i++)
         RET(pthread_join(t[i], NULL), 0);
-    OK(kill(storm, SIGKILL));
-    reap(storm, KILLED(SIGKILL));
+    over = 1;
+    RET(pthread_join(storming, NULL), 0);
     for (int i = 0; i < N; i++)
         ok(waits[i].name);
     return 0;

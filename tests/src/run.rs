@@ -14,7 +14,7 @@ use crate::sandbox::{Sandbox, Tree};
 use crate::{binaries, processes};
 
 /// How long what is still running after the command's own end may take to end.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A running command with pipes to its standard descriptors.
 pub struct Run {

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -34,10 +35,12 @@ fn trials() -> Result<Vec<suite::Trial>> {
     let every: &[Mode] = &[Native, Home, Loopback, Shuttle];
     let managed: &[Mode] = &[Home, Loopback];
     let away: &[Mode] = &[Loopback];
-    let tests: [(&str, &[Mode], Test); 14] = [
+    let tests: [(&str, &[Mode], Test); 16] = [
         ("killed_from_outside", every, killed_from_outside),
         ("signals_from_outside", every, signals_from_outside),
         ("stopped_from_outside", every, stopped_from_outside),
+        ("calls_once_while_stopped", every, calls_once_while_stopped),
+        ("calls_once_while_frozen", every, calls_once_while_frozen),
         ("keys", every, keys),
         ("suspended_and_resumed", every, suspended_and_resumed),
         ("a_daemon_and_a_pipe", every, a_daemon_and_a_pipe),
@@ -54,7 +57,9 @@ fn trials() -> Result<Vec<suite::Trial>> {
     for mode in Mode::enabled()? {
         for user in User::all() {
             for (name, modes, test) in tests {
-                if modes.contains(&mode) {
+                // Only root may make a control group.
+                let may = User::am_root() || name != "calls_once_while_frozen";
+                if modes.contains(&mode) && may {
                     trials.push(suite::trial(&format!("{mode}/{user}/{name}"), false, move || {
                         let sandbox = Sandbox::new(*user)?;
                         test(&sandbox, mode)?;
@@ -152,6 +157,98 @@ fn stopped_from_outside(sandbox: &Sandbox, mode: Mode) -> Result<()> {
     expect_signal(&run.finish(sandbox, LIMIT)?, Signal::KILL)
 }
 
+/// A guest that counts its own calls, stopped and continued as fast as it obeys.
+fn calls_once_while_stopped(sandbox: &Sandbox, mode: Mode) -> Result<()> {
+    let guest = sandbox.program(&binaries::guest("call_once")?)?;
+    let run = start(sandbox, mode, &[&guest, "1"])?;
+    for _ in 0..100 {
+        if run.signal(Signal::STOP).is_err() {
+            break;
+        }
+        // It may end while it is waited for.
+        until(
+            || matches!(processes::state(run.pid()), Some('T' | 't' | 'Z') | None),
+            "the process did not stop",
+        )?;
+        if run.signal(Signal::CONT).is_err() {
+            break;
+        }
+    }
+    counted(&run.finish(sandbox, LIMIT)?)
+}
+
+/// The same, all processes of the run frozen and thawed by a control group: a freeze interrupts calls without any signal.
+fn calls_once_while_frozen(sandbox: &Sandbox, mode: Mode) -> Result<()> {
+    let guest = sandbox.program(&binaries::guest("call_once")?)?;
+    let group = ControlGroup::new(sandbox)?;
+    let run = start(sandbox, mode, &[&guest, "1"])?;
+    let mut rounds = 0;
+    for _ in 0..100 {
+        let members = run.processes();
+        if members.is_empty() {
+            break;
+        }
+        members.into_iter().for_each(|pid| group.add(pid));
+        group.freeze(true)?;
+        group.freeze(false)?;
+        rounds += 1;
+    }
+    ensure!(rounds > 10, "frozen {rounds} times only");
+    counted(&run.finish(sandbox, LIMIT)?)
+}
+
+fn counted(outcome: &Outcome) -> Result<()> {
+    let text = String::from_utf8_lossy(&outcome.stdout);
+    ensure!(
+        outcome.status.success() && text == "ok EINTR\nok SA_RESTART\n",
+        "{}\n{text}",
+        show(outcome.status)
+    );
+    Ok(())
+}
+
+/// A control group of version 2, removed when dropped.
+struct ControlGroup(PathBuf);
+
+impl ControlGroup {
+    fn new(sandbox: &Sandbox) -> Result<ControlGroup> {
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        let mount = mounts
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .find(|f| f.get(2) == Some(&"cgroup2"));
+        let mount = mount.context("no control groups of version 2 are mounted here")?[1];
+        let name = sandbox.path("").file_name().context("a sandbox without a name")?.to_owned();
+        let path = PathBuf::from(mount).join(name);
+        fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(ControlGroup(path))
+    }
+
+    /// Takes in a process, which may have ended meanwhile.
+    fn add(&self, pid: i32) {
+        let _ = fs::write(self.0.join("cgroup.procs"), pid.to_string());
+    }
+
+    fn freeze(&self, frozen: bool) -> Result<()> {
+        fs::write(self.0.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
+        let sign = format!("frozen {}", u8::from(frozen));
+        until(
+            || fs::read_to_string(self.0.join("cgroup.events")).is_ok_and(|text| text.contains(&sign)),
+            "the group did not freeze or thaw",
+        )
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        // A group with a process in it cannot be removed, and a frozen one cannot end.
+        let _ = fs::write(self.0.join("cgroup.freeze"), "0");
+        if let Err(e) = until(|| fs::remove_dir(&self.0).is_ok(), "still has processes") {
+            eprintln!("{}: {e}", self.0.display());
+        }
+    }
+}
+
 /// Polls for a state of another process that nobody reports, at most ten seconds.
 fn until(mut is: impl FnMut() -> bool, what: &str) -> Result<()> {
     let deadline = Instant::now() + GONE;
@@ -178,16 +275,18 @@ fn keys(sandbox: &Sandbox, mode: Mode) -> Result<()> {
         ensure!(status.signal() == Some(signal.as_raw()), "{}", show(status));
     }
     sandbox.reset()?;
-    let script =
-        "trap 'echo caught' INT; stty -echo; echo ready; read -r x; echo got $x; read -r x; echo got $x";
-    let mut t = terminal(sandbox, mode, &["bash", "-c", script])?;
+    // A handler that runs at once: a shell's or perl's own would wait for the read if it came just before it.
+    let script = "use POSIX; $| = 1; sigaction(SIGINT, POSIX::SigAction->new(sub {syswrite(STDOUT, qq(caught\\n))})); \
+                  print qq(ready\\n); while (1) {my $n = sysread(STDIN, my $x, 100); next if !defined $n; \
+                  print qq(got $n\\n); last if !$n}";
+    let mut t = terminal(sandbox, mode, &["perl", "-e", script])?;
     t.expect("ready")?;
     t.send("\x03")?;
     t.expect("caught")?;
     t.send("line\r")?;
-    t.expect("got line")?;
+    t.expect("got 5")?;
     t.send("\x04")?;
-    t.expect("got")?;
+    t.expect("got 0")?;
     let status = t.finish()?;
     ensure!(status.code() == Some(0), "{}", show(status));
     Ok(())
