@@ -16,12 +16,12 @@ fn profile_dir() -> Result<PathBuf> {
     Ok(dir.to_owned())
 }
 
-/// `mosix-run`, `mosix`, `mosixd` or `run-keeper`: in `MOSIX_BIN_DIR`, else where this test was built.
+/// `mosix-run`, `mosix`, `mosixd`, or a binary of this package: in `MOSIX_BIN_DIR`, else where this test was built.
 pub fn find(name: &str) -> Result<PathBuf> {
     let beside = profile_dir()?;
     let mut dirs = Vec::new();
-    // The keeper is the harness's own and stays with it.
-    if name != "run-keeper" {
+    // The harness's own stay with it.
+    if !matches!(name, "run-keeper" | "rust-guest") {
         dirs.extend(std::env::var_os("MOSIX_BIN_DIR").map(PathBuf::from));
     }
     dirs.push(beside);

@@ -17,6 +17,8 @@ pub type Setup = Arc<dyn Fn(&Path) -> Result<()> + Send + Sync>;
 pub enum What {
     /// A guest of `tests/guests` with arguments.
     Guest(String, Vec<String>),
+    /// A guest written in Rust: a binary of this package.
+    RustGuest(String),
     /// Words, the first one found in `PATH`.
     Command(Vec<String>),
     /// A script for `bash -c`.
@@ -96,6 +98,11 @@ impl Case {
     /// A guest without arguments.
     pub fn guest(name: &str) -> Case {
         Case::new(name, What::Guest(name.to_owned(), Vec::new())).shows("ok ")
+    }
+
+    /// A guest written in Rust.
+    pub fn rust_guest(name: &str, binary: &str) -> Case {
+        Case::new(name, What::RustGuest(binary.to_owned())).shows("ok ")
     }
 
     /// A guest with arguments.
@@ -184,6 +191,7 @@ impl Case {
                 argv.extend(args.iter().cloned());
                 argv
             }
+            What::RustGuest(binary) => vec![sandbox.program(&binaries::find(binary)?)?],
             What::Command(argv) => argv.clone(),
             What::Bash(script) => ["bash", "-c", script].map(String::from).to_vec(),
         })

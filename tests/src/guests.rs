@@ -1,4 +1,4 @@
-//! The guests as cases: all of `tests/guests/*.c`, with what is special about some.
+//! The guests as cases: all of `tests/guests/*.c` and the one in Rust, with what is special about some.
 
 use anyhow::Result;
 
@@ -17,17 +17,15 @@ pub fn cases() -> Result<Vec<Case>> {
     for special in QUIET.iter().chain(&MAY_STAY) {
         anyhow::ensure!(names.iter().any(|name| name == special), "no guest {special}");
     }
-    Ok(names
-        .iter()
-        .map(|name| {
-            let mut case = Case::guest(name);
-            if QUIET.contains(&name.as_str()) {
-                case = case.quiet();
-            }
-            if MAY_STAY.contains(&name.as_str()) {
-                case = case.away(Away::MayStay);
-            }
-            case
-        })
-        .collect())
+    let in_c = names.iter().map(|name| {
+        let mut case = Case::guest(name);
+        if QUIET.contains(&name.as_str()) {
+            case = case.quiet();
+        }
+        if MAY_STAY.contains(&name.as_str()) {
+            case = case.away(Away::MayStay);
+        }
+        case
+    });
+    Ok(in_c.chain([Case::rust_guest("rust_std", "rust-guest")]).collect())
 }

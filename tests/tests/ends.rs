@@ -131,6 +131,8 @@ fn signals_from_outside(sandbox: &Sandbox, mode: Mode) -> Result<()> {
         run.wait_for(&format!("line{n}\n"), LIMIT)?;
     }
     run.signal(Signal::TERM)?;
+    // A signal just before the read starts is handled when the read ends.
+    run.close_stdin();
     run.wait_for("bye", LIMIT)?;
     let outcome = run.finish(sandbox, LIMIT)?;
     ensure!(outcome.status.code() == Some(9), "{outcome:?}");
