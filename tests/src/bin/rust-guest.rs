@@ -79,7 +79,7 @@ fn processes() -> io::Result<()> {
     }
     let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut stdin = cat.stdin.take().expect("a pipe");
-    let data: Vec<u8> = (0..2_000_000_u32).map(|i| (i * 7919 >> 8) as u8).collect();
+    let data: Vec<u8> = (0..2_000_000_u32).map(|i| (i.wrapping_mul(7919) >> 8) as u8).collect();
     let expected = data.clone();
     let writer = thread::spawn(move || stdin.write_all(&data));
     let mut back = Vec::new();
