@@ -222,6 +222,13 @@ impl Away {
         Ok(())
     }
 
+    /// Says that the session is over.
+    pub fn farewell(&mut self) {
+        self.link.close(0, "done");
+        // What cannot leave now is told by the node's own timeout.
+        self.link.drive(Instant::now()).ok();
+    }
+
     /// Whether contents wait for the link to drain: then `drive` must be called again soon.
     pub fn has_backlog(&self) -> bool {
         !self.sending.is_empty()

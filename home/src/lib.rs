@@ -1,5 +1,18 @@
-//! The home side: supervisor, deputies, placement at exec, trace.
+//! The home side: the supervisor of a managed process tree, its table of processes, deputies of what is away, the
+//! control socket, the trace and the report.
+
 #![forbid(unsafe_code)]
 
 pub mod away;
-pub mod content;
+mod console;
+mod content;
+pub mod control;
+mod process;
+pub mod procfs;
+mod stats;
+pub mod supervisor;
+mod trace;
+
+pub use process::{Place, Process, StayReason, Thread, ThreadState};
+pub use stats::{Move, Stats};
+pub use supervisor::{Options, Supervisor, run};

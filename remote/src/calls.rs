@@ -12,7 +12,6 @@ use wire::session::{Call, FromBody, Outcome, Up};
 use crate::body::{Ask, Asked, Native, PendingDeadline, State};
 use crate::marshal::{self, Guest};
 use crate::session::{Session, SessionError, libc_errno::EFAULT};
-use crate::timeout;
 
 /// rt_sigsuspend, for calls with a temporary mask.
 const RT_SIGSUSPEND: u64 = 130;
@@ -37,7 +36,7 @@ impl Session {
             }
             Where::Forward => self.forward(host, stopped, regs),
             Where::Special => self.special(host, stopped, regs),
-            Where::Home => self.go_home(host, stopped, regs, home_reason(nr, &args)),
+            Where::Home => self.go_home(host, stopped, regs, table::home_reason(nr, &args)),
         }
     }
 
@@ -130,23 +129,23 @@ impl Session {
             .take()
             .filter(|pending| pending.nr == nr && pending.args == args && pending.rip == regs.rip);
         let call = table::by_number(nr);
-        let wait = call.map_or(Wait::Plain, |call| table::resolve(call, &args).wait);
+        let wait = table::wait_of(nr, &args);
         let mut mask = None;
         let mut temporary = None;
         if wait != Wait::No {
             mask = Some(stopped.sigmask().unwrap_or(0));
             temporary =
-                call.and_then(table::Call::temp_mask_arg).and_then(|at| temporary_mask(host, at, &args));
+                call.and_then(table::temp_mask_arg).and_then(|at| temporary_mask(host, at, &args));
         }
         let deadline = match wait {
             Wait::Timed(how) => match again {
                 Some(pending) => Some(pending.at),
-                None => timeout::left(how, &plan).map(|left| Instant::now() + left),
+                None => table::timeout(how, &plan).map(|left| Instant::now() + left),
             },
             _ => None,
         };
         if let (Wait::Timed(how), Some(at)) = (wait, again.map(|pending| pending.at)) {
-            timeout::set(how, &mut plan, at.saturating_duration_since(Instant::now()));
+            table::set_timeout(how, &mut plan, at.saturating_duration_since(Instant::now()));
         }
         let waits_under = temporary.map(|(_, mask)| mask).or(mask);
         thread.seq += 1;
@@ -269,13 +268,6 @@ impl Session {
         stopped.set_regs(&now).ok();
         thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
         Ok(())
-    }
-}
-
-fn home_reason(nr: u32, args: &[u64; 6]) -> String {
-    match table::by_number(nr) {
-        Some(call) => format!("{}: {}", call.name, table::resolve(call, args).note),
-        None => format!("unknown call {nr}"),
     }
 }
 

@@ -13,7 +13,6 @@ mod rules;
 pub mod session;
 mod signals;
 mod special;
-mod timeout;
 
 pub use cache::Cache;
 pub use session::{SessionError, serve};

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
-use tracee::childfd::ChildFd;
 use tracee::image::FileRef;
 use tracee::sandbox::{ClockOffsets, Sandbox, SandboxError};
+use tracee::signals::Signals;
 use tracee::wait::{self, CpuTime};
 use tracee::{Errno, Event, Tid, signal};
 use wire::message::{self, Hello};
@@ -67,7 +67,8 @@ pub(crate) struct Session {
 /// Serves one home until it says farewell or the link is lost. The calling process must have a single thread and no
 /// other children; it should end after this returns, and every body ends with it.
 pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionError> {
-    let children = ChildFd::open().map_err(|errno| SessionError::System("signalfd", errno.into()))?;
+    let children =
+        Signals::open(&[SIGCHLD]).map_err(|errno| SessionError::System("signalfd", errno.into()))?;
     let cache = Cache::open(cache_dir).map_err(|error| SessionError::System("the content cache", error))?;
     let (mut link, home, trace_local) = greet(link, name)?;
     if let Some(why) = unfit(&hello(name), &home) {
@@ -169,7 +170,7 @@ fn send<T: Serialize>(link: &mut Link, channel: Channel, message: &T) -> Result<
 }
 
 impl Session {
-    fn run(&mut self, children: &ChildFd) -> Result<(), SessionError> {
+    fn run(&mut self, children: &Signals) -> Result<(), SessionError> {
         loop {
             while self.turn(children)? {}
             self.sleep(children)?;
@@ -177,9 +178,9 @@ impl Session {
     }
 
     /// Handles what is there; false when there was nothing.
-    fn turn(&mut self, children: &ChildFd) -> Result<bool, SessionError> {
+    fn turn(&mut self, children: &Signals) -> Result<bool, SessionError> {
         let mut busy = false;
-        children.drain();
+        children.take();
         loop {
             match wait::poll(-1) {
                 Ok(Some((tid, event, time))) => {
@@ -198,7 +199,7 @@ impl Session {
         Ok(busy)
     }
 
-    fn sleep(&mut self, children: &ChildFd) -> Result<(), SessionError> {
+    fn sleep(&mut self, children: &Signals) -> Result<(), SessionError> {
         let timeout = self.link.deadline().map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs() as i64,
@@ -398,6 +399,7 @@ impl Session {
 }
 
 pub(crate) const SIGKILL: i32 = 9;
+const SIGCHLD: i32 = 17;
 
 /// The errnos and signals of the kernel that the executor itself uses.
 pub(crate) mod libc_errno {

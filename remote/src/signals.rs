@@ -135,7 +135,7 @@ impl Session {
         }
         let bit = signal::bit(number);
         let default = (process.dispositions.caught | process.dispositions.ignored) & bit == 0;
-        if default && signal::stops_by_default(number) && number != STOP {
+        if default && tracee::signals::stops_by_default(number) && number != STOP {
             // Whether it stops is for home to say: only there the process group means anything.
             let key = process.key;
             process.frozen = true;

@@ -1,11 +1,12 @@
 //! Sub-tables of the smaller multiplexed calls: futex, System V IPC, socket options, keyrings and others.
 
+use crate::kinds::Kind::*;
+use crate::kinds::{Len, Shape, bytes, got, ins, outs};
 use crate::types::Deadline::*;
-use crate::types::Kind::*;
 use crate::types::Ret::*;
 use crate::types::Wait::*;
 use crate::types::Where::*;
-use crate::types::{Key, Len, Op, Shape, SubTable, bytes, got, ins, ops, outs};
+use crate::types::{Key, Op, SubTable, ops};
 
 /// futex(2). What the filter did not let through is not private: home may hold the same word in a shared mapping.
 pub static FUTEX: SubTable = SubTable {
@@ -126,7 +127,6 @@ static SETSOCKOPT_OPS: &[Op] = ops! {
     0x1_0000_003c SO_ZEROCOPY(optval: Addr, optlen: Uint) -> Zero, Home, No, "SO_ZEROCOPY: the kernel keeps reading the program's pages";
     0x40 IPT_SO_SET_REPLACE(optval: Addr, optlen: Uint) -> Zero, Home, No, "IPT_SO_SET_REPLACE: a pointer inside";
     0x29_0000_0040 IP6T_SO_SET_REPLACE(optval: Addr, optlen: Uint) -> Zero, Home, No, "IP6T_SO_SET_REPLACE: a pointer inside";
-    0x107_0000_0012 PACKET_FANOUT(optval: bytes(4), optlen: Uint) -> Zero, Forward, No, "a flat value";
     0x107_0000_0016 PACKET_FANOUT_DATA(optval: Addr, optlen: Uint) -> Zero, Home, No, "PACKET_FANOUT_DATA: a pointer inside";
 };
 
@@ -170,7 +170,7 @@ static KEYCTL_OPS: &[Op] = ops! {
     7 KEYCTL_CLEAR(keyring: Int) -> Zero, Forward, No, "";
     8 KEYCTL_LINK(key: Int, keyring: Int) -> Zero, Forward, No, "";
     9 KEYCTL_UNLINK(key: Int, keyring: Int) -> Zero, Forward, No, "";
-    10 KEYCTL_SEARCH(keyring: Int, r#type: Str, description: Str, dest: Int) -> Value, Forward, No, "";
+    10 KEYCTL_SEARCH(keyring: Int, type: Str, description: Str, dest: Int) -> Value, Forward, No, "";
     11 KEYCTL_READ(key: Int, buffer: got(3), buflen: Size) -> Count, Forward, No, "";
     14 KEYCTL_SET_REQKEY_KEYRING(keyring: Int) -> Value, Forward, No, "";
     15 KEYCTL_SET_TIMEOUT(key: Int, seconds: Uint) -> Zero, Forward, No, "";

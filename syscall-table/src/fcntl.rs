@@ -1,11 +1,12 @@
 //! fcntl(2): every command of Linux 6.18.
 
 use crate::flags::{FD_FLAGS, LEASE, OPEN, SEALS};
-use crate::types::Kind::*;
+use crate::kinds::Kind::*;
+use crate::kinds::{Shape, inouts, ins, outs};
 use crate::types::Ret::*;
 use crate::types::Wait::*;
 use crate::types::Where::*;
-use crate::types::{Key, Op, Shape, SubTable, inouts, ins, ops, outs};
+use crate::types::{Key, Op, SubTable, ops};
 
 /// Locks, owners and leases belong to the deputy; so does everything else here.
 pub static FCNTL: SubTable = SubTable {
@@ -40,7 +41,6 @@ static FCNTL_OPS: &[Op] = ops! {
     1026 F_NOTIFY(arg: Hex) -> Zero, Forward, No, "";
     1027 F_DUPFD_QUERY(arg: Fd) -> Count, Forward, No, "";
     1028 F_CREATED_QUERY() -> Count, Forward, No, "";
-    1029 F_CANCELLK(lock: ins(Shape::Flock)) -> Zero, Forward, No, "";
     1030 F_DUPFD_CLOEXEC(arg: Fd) -> NewFd, Forward, No, "";
     1031 F_SETPIPE_SZ(arg: Uint) -> Count, Forward, No, "";
     1032 F_GETPIPE_SZ() -> Count, Forward, No, "";
@@ -50,6 +50,4 @@ static FCNTL_OPS: &[Op] = ops! {
     1036 F_SET_RW_HINT(arg: ins(Shape::U64)) -> Zero, Forward, No, "";
     1037 F_GET_FILE_RW_HINT(arg: outs(Shape::U64)) -> Zero, Forward, No, "";
     1038 F_SET_FILE_RW_HINT(arg: ins(Shape::U64)) -> Zero, Forward, No, "";
-    1039 F_GETDELEG(arg: inouts(Shape::Opaque(8))) -> Zero, Forward, No, "";
-    1040 F_SETDELEG(arg: ins(Shape::Opaque(8))) -> Zero, Forward, No, "";
 };

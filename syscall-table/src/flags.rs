@@ -7,7 +7,7 @@ pub struct FlagSet {
     pub unknown: &'static str,
     /// Enumerated fields, shown first: (mask, values).
     pub fields: &'static [(u64, &'static [(u64, &'static str)])],
-    /// Single bits (or values, for an enumeration).
+    /// Single bits, or values for an enumeration; a 0 names the absence of all others.
     pub bits: &'static [(u64, &'static str)],
 }
 
@@ -31,8 +31,10 @@ mod file;
 mod memory;
 mod net;
 mod process;
+mod tty;
 
 pub use file::*;
 pub use memory::*;
 pub use net::*;
 pub use process::*;
+pub use tty::*;

@@ -4,11 +4,12 @@
 //! Sources: ioctl_tty(2), ioctl_fat(2), ioctl_ficlone(2), ioctl_fslabel(2), netdevice(7), the kernel's
 //! `asm-generic/ioctls.h`, `linux/fs.h`, `linux/sockios.h`, `linux/nsfs.h`.
 
-use crate::types::Kind::*;
+use crate::kinds::Kind::*;
+use crate::kinds::{Shape, inouts, ins, outs};
 use crate::types::Ret::*;
 use crate::types::Wait::*;
 use crate::types::Where::*;
-use crate::types::{Key, Op, Shape, SubTable, inouts, ins, ops, outs};
+use crate::types::{Key, Op, SubTable, ops};
 
 /// The kernel takes the request as `unsigned int`.
 pub static IOCTL: SubTable = SubTable {

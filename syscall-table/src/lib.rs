@@ -5,21 +5,29 @@
 //!
 //! - [`by_number`], [`by_name`]: the rows;
 //! - [`place_of`]: where this very call, with these arguments, runs; [`seccomp_rules`]: what a filter needs;
-//! - [`plan`]: which bytes of the program go home with a call, and which come back ([`outputs`]);
+//! - [`plan()`]: which bytes of the program go home with a call, and which come back ([`outputs()`]);
+//! - [`mod@render`]: a call as strace would print it;
+//! - [`docs`]: the page for people.
 
 #![forbid(unsafe_code)]
 
 mod ctl;
+pub mod docs;
 mod fcntl;
 pub mod flags;
 mod ioctl;
+mod kinds;
 mod lookup;
 pub mod plan;
 mod prctl;
+pub mod render;
 mod table;
 mod types;
 
-pub use lookup::{Resolved, all, by_name, by_number, place_of, resolve, seccomp_rules};
-pub use plan::{At, Buf, GuestRead, Out, Patch, Plan, PlanError, outputs, plan};
+pub use kinds::{Arg, Dir, Kind, Len, Shape};
+pub use lookup::{
+    Resolved, all, by_name, by_number, home_reason, place_of, resolve, seccomp_rules, temp_mask_arg, wait_of,
+};
+pub use plan::{At, Buf, GuestRead, Out, Patch, Plan, PlanError, Range, outputs, plan, set_timeout, timeout};
 pub use table::{COUNT, LAST};
 pub use types::*;

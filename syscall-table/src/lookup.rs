@@ -1,5 +1,6 @@
 //! Finding a row, and evaluating it for the arguments at hand.
 
+use crate::kinds::*;
 use crate::table::{CALLS, COUNT, LAST};
 use crate::types::*;
 
@@ -45,6 +46,16 @@ pub fn seccomp_rules() -> impl Iterator<Item = (u32, Place)> {
 /// Where this call with these arguments runs. A call that the table does not know goes home.
 pub fn place_of(nr: u32, args: [u64; 6]) -> Where {
     by_number(nr).map_or(Where::Home, |call| resolve(call, &args).place)
+}
+
+/// Why this call goes home: the stay reason.
+pub fn home_reason(nr: u32, args: &[u64; 6]) -> &'static str {
+    by_number(nr).map_or("unknown system call", |call| resolve(call, args).note)
+}
+
+/// Whether this call may block, sub-tables looked at: fcntl(F_SETLKW) may, fcntl(F_GETFL) may not.
+pub fn wait_of(nr: u32, args: &[u64; 6]) -> Wait {
+    by_number(nr).map_or(Wait::Plain, |call| resolve(call, args).wait)
 }
 
 /// A call with every decision that depends on its arguments taken.
@@ -151,14 +162,145 @@ impl Call {
             Wait::Plain | Wait::Timed(_) => true,
         }
     }
+}
 
-    /// The temporary signal mask that the call carries, if it is one of those: see pselect(2), ppoll(2), epoll_pwait(2).
-    pub fn temp_mask_arg(&self) -> Option<TempMask> {
-        match self.name {
-            "ppoll" => Some(TempMask::Direct { ptr_arg: 3, size_arg: 4 }),
-            "epoll_pwait" | "epoll_pwait2" => Some(TempMask::Direct { ptr_arg: 4, size_arg: 5 }),
-            "pselect6" => Some(TempMask::Pair { arg: 5 }),
-            _ => None,
+/// The temporary signal mask that the call carries, if it is one of those: see pselect(2), ppoll(2), epoll_pwait(2).
+pub fn temp_mask_arg(call: &Call) -> Option<TempMask> {
+    match call.name {
+        "ppoll" => Some(TempMask::Direct { ptr_arg: 3, size_arg: 4 }),
+        "epoll_pwait" | "epoll_pwait2" => Some(TempMask::Direct { ptr_arg: 4, size_arg: 5 }),
+        "pselect6" => Some(TempMask::Pair { arg: 5 }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_of_the_kernel_headers_is_in_the_table() {
+        let header = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h";
+        let text = std::fs::read_to_string(header)
+            .unwrap_or_else(|error| panic!("{header}: {error}; install the package linux-libc-dev"));
+        let mut seen = 0;
+        for line in text.lines().filter_map(|line| line.strip_prefix("#define __NR_")) {
+            let (name, nr) = line.split_once(' ').expect(line);
+            let nr: u32 = nr.trim().parse().expect(line);
+            if nr <= LAST {
+                let call = by_number(nr).unwrap_or_else(|| panic!("{nr} {name} is missing"));
+                assert_eq!(call.name, name, "number {nr}");
+                seen += 1;
+            }
         }
+        assert!(seen > 350, "only {seen} names in {header}");
+    }
+
+    #[test]
+    fn numbers_and_names_lead_to_their_rows() {
+        for call in all() {
+            assert!(std::ptr::eq(call, by_number(call.nr).unwrap()));
+            assert!(std::ptr::eq(call, by_name(call.name).unwrap()), "{} appears twice", call.name);
+        }
+        assert!([337, 423, 470, u32::MAX].iter().all(|&nr| by_number(nr).is_none()));
+    }
+
+    #[test]
+    fn references_between_arguments_are_sound() {
+        fn check(name: &str, kinds: &[Option<Kind>; 6]) {
+            let by_value = |n: u8| kinds[n as usize].is_some_and(|k| !k.is_pointer());
+            for kind in kinds.iter().flatten() {
+                let ok = match *kind {
+                    Kind::In(len, shape) | Kind::Out(len, shape) | Kind::InOut(len, shape) => match len {
+                        Len::Arg(n) | Len::ArgCut(n) | Len::ArgShort(n) | Len::Ret(n) | Len::RoomOwn(n) => {
+                            by_value(n)
+                        }
+                        Len::ArgTimes(n, size) | Len::RetTimes(n, size) => by_value(n) && size > 0,
+                        Len::PtrU32(n) => kinds[n as usize] == Some(Kind::SockLen),
+                        Len::Const(size) => size > 0 && (shape.size() == 0 || shape.size() == size),
+                        Len::Own(size) => size > 0,
+                    },
+                    Kind::OutPositive(shape) | Kind::Remains(shape) => shape.size() > 0,
+                    Kind::Iovec { count_arg: n, .. }
+                    | Kind::Mmsghdr { count_arg: n, .. }
+                    | Kind::SockaddrIn { len_arg: n }
+                    | Kind::FdSet { nfds_arg: n }
+                    | Kind::PollFds { count_arg: n }
+                    | Kind::MsgBuf { size_arg: n, .. } => by_value(n),
+                    Kind::SockaddrOut { len_ptr_arg: n } => kinds[n as usize] == Some(Kind::SockLen),
+                    _ => true,
+                };
+                assert!(ok, "{name}: {kind:?}");
+            }
+        }
+        for call in all() {
+            let first = call.args.iter().position(|a| matches!(a.kind, Kind::Sub(_)));
+            let mut kinds = [None; 6];
+            for (slot, arg) in kinds.iter_mut().zip(call.args) {
+                *slot = Some(arg.kind);
+            }
+            let Some(first) = first else {
+                check(call.name, &kinds);
+                continue;
+            };
+            let Kind::Sub(table) = call.args[first].kind else { unreachable!() };
+            for op in table.ops.iter().chain(table.other) {
+                let mut kinds = kinds;
+                kinds[first..].fill(None);
+                assert!(first + op.args.len() <= 6, "{}", op.name);
+                for (slot, arg) in kinds[first..].iter_mut().zip(op.args) {
+                    *slot = Some(arg.kind);
+                }
+                check(op.name, &kinds);
+            }
+            let mut values: Vec<u64> = table.ops.iter().map(|op| op.value).collect();
+            values.sort_unstable();
+            assert!(
+                values.windows(2).all(|pair| pair[0] != pair[1]),
+                "{}: a value appears twice",
+                table.unknown
+            );
+        }
+    }
+
+    #[test]
+    fn places_follow_the_arguments() {
+        let at = |name: &str, args: [u64; 6]| place_of(by_name(name).unwrap().nr, args);
+        assert_eq!(at("mmap", [0, 4096, 3, 0x22, u64::MAX, 0]), Where::Local);
+        assert_eq!(at("mmap", [0, 4096, 3, 0x20022, u64::MAX, 0]), Where::Local);
+        assert_eq!(at("mmap", [0, 4096, 3, 0x2, 3, 0]), Where::Special);
+        assert_eq!(at("mmap", [0, 4096, 3, 0x21, 3, 0]), Where::Special);
+        assert_eq!(at("mmap", [0, 4096, 3, 0x40022, 3, 0]), Where::Special);
+        for op in 0..=13 {
+            let private = at("futex", [0, 0x80 | op, 0, 0, 0, 0]);
+            assert_eq!(private, if op == 2 { Where::Home } else { Where::Local }, "op {op}");
+            assert_eq!(at("futex", [0, 0x180 | op, 0, 0, 0, 0]), private);
+            assert_eq!(at("futex", [0, op, 0, 0, 0, 0]), if op == 2 { Where::Home } else { Where::Special });
+        }
+        for advice in (0..=4).chain([8]).chain(10..=25) {
+            assert_eq!(at("madvise", [0, 0, advice, 0, 0, 0]), Where::Local, "advice {advice}");
+        }
+        for advice in [5, 9, 26, 100, 102, 103] {
+            assert_eq!(at("madvise", [0, 0, advice, 0, 0, 0]), Where::Home, "advice {advice}");
+        }
+        for (clock, place) in
+            [(0, Where::Local), (7, Where::Local), (8, Where::Forward), (11, Where::Forward)]
+        {
+            assert_eq!(at("clock_gettime", [clock, 0, 0, 0, 0, 0]), place);
+        }
+        assert_eq!(at("clock_gettime", [-6i64 as u64, 0, 0, 0, 0, 0]), Where::Local);
+        assert_eq!(at("clock_gettime", [-14i64 as u64, 0, 0, 0, 0, 0]), Where::Forward);
+        assert_eq!(at("clock_nanosleep", [2, 0, 0, 0, 0, 0]), Where::Home);
+        assert_eq!(at("clock_nanosleep", [1, 1, 0, 0, 0, 0]), Where::Forward);
+        assert_eq!(at("ioctl", [0, 0x5401, 0, 0, 0, 0]), Where::Forward);
+        assert_eq!(at("ioctl", [0, 0x1234_5678, 0, 0, 0, 0]), Where::Home);
+        assert_eq!(at("prctl", [15, 0, 0, 0, 0, 0]), Where::Special);
+        assert_eq!(at("prctl", [999, 0, 0, 0, 0, 0]), Where::Home);
+        assert_eq!(at("prlimit64", [0, 3, 0, 1, 0, 0]), Where::Forward);
+        assert_eq!(at("prlimit64", [0, 3, 1, 1, 0, 0]), Where::Special);
+        assert_eq!(at("sendto", [0, 0, 0, 0x400_0000, 0, 0]), Where::Home);
+        assert_eq!(place_of(100_000, [0; 6]), Where::Home);
+        assert_eq!(home_reason(72, &[0, 77, 0, 0, 0, 0]), "unknown fcntl command");
+        assert_eq!(wait_of(72, &[0, 7, 0, 0, 0, 0]), Wait::Plain);
     }
 }

@@ -1,11 +1,13 @@
 //! prctl(2): options by what they are about. What concerns memory, CPU or traps belongs to the body, what
 //! concerns the process in the eyes of others to the deputy, the name to both.
 
-use crate::types::Kind::*;
+use crate::flags::CAP;
+use crate::kinds::Kind::*;
+use crate::kinds::{Len, Shape, outs};
 use crate::types::Ret::*;
 use crate::types::Wait::*;
 use crate::types::Where::*;
-use crate::types::{Key, Len, Op, Shape, SubTable, Test, ops, outs, test};
+use crate::types::{Key, Op, SubTable, Test, ops, test};
 
 const INT: u64 = 0xffff_ffff;
 
@@ -40,8 +42,8 @@ static PRCTL_OPS: &[Op] = ops! {
     20 PR_SET_ENDIAN(bits: Addr) -> Zero, Forward, No, "EINVAL on x86-64";
     21 PR_GET_SECCOMP() -> Count, Home, No, "PR_GET_SECCOMP: a body has a filter that home has not";
     22 PR_SET_SECCOMP(mode: Int, filter: Addr) -> Zero, Home, No, "PR_SET_SECCOMP: a filter of the program's own is a stay reason (D1)";
-    23 PR_CAPBSET_READ(cap: Int) -> Count, Forward, No, "credentials are the deputy's";
-    24 PR_CAPBSET_DROP(cap: Int) -> Zero, Forward, No, "credentials are the deputy's";
+    23 PR_CAPBSET_READ(cap: Enum(&CAP)) -> Count, Forward, No, "credentials are the deputy's";
+    24 PR_CAPBSET_DROP(cap: Enum(&CAP)) -> Zero, Forward, No, "credentials are the deputy's";
     25 PR_GET_TSC(mode: outs(Shape::I32)) -> Zero, Local, No, "of the CPU that it runs on";
     26 PR_SET_TSC(mode: Int) -> Zero, Home, No, "PR_SET_TSC: rdtsc traps are in no image";
     27 PR_GET_SECUREBITS() -> Bits, Forward, No, "credentials are the deputy's";
@@ -58,7 +60,7 @@ static PRCTL_OPS: &[Op] = ops! {
     40 PR_GET_TID_ADDRESS(addr: outs(Shape::U64)) -> Zero, Local, No, "the body's kernel has it";
     41 PR_SET_THP_DISABLE(set: Int, flags: Hex, arg4: Hex, arg5: Hex) -> Zero, Local, No, "the body's own memory";
     42 PR_GET_THP_DISABLE(arg2: Hex, arg3: Hex, arg4: Hex, arg5: Hex) -> Count, Local, No, "the body's own memory";
-    47 PR_CAP_AMBIENT(op: Int, cap: Int, arg4: Hex, arg5: Hex) -> Count, Forward, No, "credentials are the deputy's";
+    47 PR_CAP_AMBIENT(op: Int, cap: Enum(&CAP), arg4: Hex, arg5: Hex) -> Count, Forward, No, "credentials are the deputy's";
     52 PR_GET_SPECULATION_CTRL(misfeature: Int, arg3: Hex, arg4: Hex, arg5: Hex) -> Bits, Local, No, "of the CPU that it runs on";
     53 PR_SET_SPECULATION_CTRL(misfeature: Int, control: Int, arg4: Hex, arg5: Hex) -> Zero, Home, No, "PR_SET_SPECULATION_CTRL is in no image";
     57 PR_SET_IO_FLUSHER(set: Int, arg3: Hex, arg4: Hex, arg5: Hex) -> Zero, Forward, No, "home does the I/O";

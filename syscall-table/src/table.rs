@@ -12,15 +12,16 @@ use crate::ctl::{
 use crate::fcntl::FCNTL;
 use crate::flags::*;
 use crate::ioctl::IOCTL;
+use crate::kinds::Dir::{In as ToKernel, Out as ToUser};
+use crate::kinds::Kind::*;
+use crate::kinds::Len::{Arg as Bytes1, ArgCut, ArgShort, ArgTimes, Own, PtrU32, RetTimes, RoomOwn};
+use crate::kinds::{Arg, Kind, Len, Shape, bytes, got, inouts, ins, outs};
 use crate::prctl::{PRCTL, PRCTL_LOCAL};
 use crate::types::Deadline::*;
-use crate::types::Dir::{In as ToKernel, Out as ToUser};
-use crate::types::Kind::*;
-use crate::types::Len::{Arg as Bytes1, ArgCut, ArgShort, ArgTimes, Own, PtrU32, RetTimes, RoomOwn};
 use crate::types::Place::*;
 use crate::types::Ret::*;
 use crate::types::Wait::*;
-use crate::types::{Arg, Call, Deadline, Otherwise, Shape, Test, bytes, got, inouts, ins, outs, test};
+use crate::types::{Call, Deadline, Otherwise, Place, Test, test};
 
 /// The highest number in the table.
 pub const LAST: u32 = 469;
@@ -95,43 +96,46 @@ const NO_NEW_LIMIT: &[&[Test]] = &[&[test(2, !0, 0)]];
 /// personality(0xffffffff) only asks.
 const PERSONALITY_ASKS: &[&[Test]] = &[&[test(0, INT, INT)]];
 
-/// Sends whose buffer the kernel is done with when they return: no MSG_ZEROCOPY (0x4000000) in argument `N`.
+/// name_to_handle_at(2) without AT_HANDLE_MNT_ID_UNIQUE.
+const SHORT_MOUNT_ID: &[&[Test]] = &[&[test(4, 1, 0)]];
+
+/// Sends whose buffer the kernel is done with when they return: no MSG_ZEROCOPY (0x4000000).
 const SENDTO_COPIES: &[&[Test]] = &[&[test(3, 0x400_0000, 0)]];
 const SENDMSG_COPIES: &[&[Test]] = &[&[test(2, 0x400_0000, 0)]];
 
-const SENDTO: crate::types::Place = ForwardIf { tests: SENDTO_COPIES, otherwise: Otherwise::Home };
-const SENDMSG: crate::types::Place = ForwardIf { tests: SENDMSG_COPIES, otherwise: Otherwise::Home };
-const CLOCK_READ: crate::types::Place = LocalIf { tests: CLOCK_LOCAL, otherwise: Otherwise::Forward };
-const CLOCK_SLEEP: crate::types::Place = ForwardIf { tests: CLOCK_NOT_CPU, otherwise: Otherwise::Home };
-const ITIMER_CALL: crate::types::Place = LocalIf { tests: ITIMER_LOCAL, otherwise: Otherwise::Forward };
+const SENDTO: Place = ForwardIf { tests: SENDTO_COPIES, otherwise: Otherwise::Home };
+const SENDMSG: Place = ForwardIf { tests: SENDMSG_COPIES, otherwise: Otherwise::Home };
+const HANDLE: Place = ForwardIf { tests: SHORT_MOUNT_ID, otherwise: Otherwise::Home };
+const CLOCK_READ: Place = LocalIf { tests: CLOCK_LOCAL, otherwise: Otherwise::Forward };
+const CLOCK_REAL: Place = ForwardIf { tests: CLOCK_NOT_CPU, otherwise: Otherwise::Home };
+const ITIMER_CALL: Place = LocalIf { tests: ITIMER_LOCAL, otherwise: Otherwise::Forward };
 
 /// clock_nanosleep(2): absolute with TIMER_ABSTIME.
-const CLOCK_NANOSLEEP: Deadline =
-    AbsTimespec { arg: 2, clock_arg: Option::Some(0), flag_arg: Option::Some((1, 1)) };
+const CLOCK_NANOSLEEP: Deadline = AbsTimespec { arg: 2, clock_arg: Some(0), flag_arg: Some((1, 1)) };
 /// mq_timedsend(2), mq_timedreceive(2): absolute, CLOCK_REALTIME.
-const MQ_DEADLINE: Deadline = AbsTimespec { arg: 4, clock_arg: Option::None, flag_arg: Option::None };
+const MQ_DEADLINE: Deadline = AbsTimespec { arg: 4, clock_arg: None, flag_arg: None };
 /// futex_wait and futex_waitv: absolute, the clock is the next argument.
-const FUTEX2_WAIT: Deadline = AbsTimespec { arg: 4, clock_arg: Option::Some(5), flag_arg: Option::None };
-const FUTEX2_WAITV: Deadline = AbsTimespec { arg: 3, clock_arg: Option::Some(4), flag_arg: Option::None };
+const FUTEX2_WAIT: Deadline = AbsTimespec { arg: 4, clock_arg: Some(5), flag_arg: None };
+const FUTEX2_WAITV: Deadline = AbsTimespec { arg: 3, clock_arg: Some(4), flag_arg: None };
 
 /// A write-like buffer: short writes are legal, and a readable prefix counts.
-const fn put(n: u8) -> crate::types::Kind {
+const fn put(n: u8) -> Kind {
     In(ArgShort(n), Shape::Bytes)
 }
 /// A buffer of send(2): may be cut, but not at a bad page (it may be a datagram).
-const fn sent(n: u8) -> crate::types::Kind {
+const fn sent(n: u8) -> Kind {
     In(ArgCut(n), Shape::Bytes)
 }
-const fn iov_in(count_arg: u8) -> crate::types::Kind {
+const fn iov_in(count_arg: u8) -> Kind {
     Iovec { count_arg, dir: ToKernel }
 }
-const fn iov_out(count_arg: u8) -> crate::types::Kind {
+const fn iov_out(count_arg: u8) -> Kind {
     Iovec { count_arg, dir: ToUser }
 }
-const fn addr_in(len_arg: u8) -> crate::types::Kind {
+const fn addr_in(len_arg: u8) -> Kind {
     SockaddrIn { len_arg }
 }
-const fn addr_out(len_ptr_arg: u8) -> crate::types::Kind {
+const fn addr_out(len_ptr_arg: u8) -> Kind {
     SockaddrOut { len_ptr_arg }
 }
 
@@ -154,7 +158,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     13 rt_sigaction(signum: Signal, act: ins(Shape::Sigaction), oldact: outs(Shape::Sigaction), sigsetsize: Size) -> Zero, Special, No, "the body's kernel keeps it; what home must know is mirrored (D5)";
     14 rt_sigprocmask(how: Enum(&SIG_HOW), set: ins(Shape::Sigset), oldset: outs(Shape::Sigset), sigsetsize: Size) -> Zero, Local, No, "masks live in the body's kernel (D5)";
     15 rt_sigreturn() -> Value, Local, No, "restores the body's registers";
-    16 ioctl(fd: Fd, request: Enum(&crate::flags::IOCTL_NAMES), argp: Sub(&IOCTL)) -> Zero, Forward, No, "by request: the sub-table knows the shape, unknown ones go home";
+    16 ioctl(fd: Fd, request: Enum(&IOCTL_NAMES), argp: Sub(&IOCTL)) -> Zero, Forward, No, "by request: the sub-table knows the shape, unknown ones go home";
     17 pread64(fd: Fd, buf: got(2), count: Size, offset: Offset) -> Count, Forward, Plain, "descriptors live at home";
     18 pwrite64(fd: Fd, buf: put(2), count: Size, offset: Offset) -> Count, Forward, Plain, "descriptors live at home";
     19 readv(fd: Fd, iov: iov_out(2), iovcnt: Size) -> Count, Forward, Plain, "descriptors live at home";
@@ -179,7 +183,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     38 setitimer(which: Enum(&ITIMER), new_value: ins(Shape::Itimerval), old_value: outs(Shape::Itimerval)) -> Zero, ITIMER_CALL, No, "CPU time is the body's, real time home's";
     39 getpid() -> NewPid, Local, No, "same number at both ends (D2)";
     40 sendfile(out_fd: Fd, in_fd: Fd, offset: inouts(Shape::I64), count: Size) -> Count, Forward, Plain, "moves data between home's descriptors, none of it crosses";
-    41 socket(domain: Enum(&AF), r#type: Flags(&SOCK), protocol: Int) -> NewFd, Forward, No, "sockets live at home";
+    41 socket(domain: Enum(&AF), type: Flags(&SOCK), protocol: Int) -> NewFd, Forward, No, "sockets live at home";
     42 connect(sockfd: Fd, addr: addr_in(2), addrlen: Uint) -> Zero, Forward, Plain, "sockets live at home";
     43 accept(sockfd: Fd, addr: addr_out(2), addrlen: SockLen) -> NewFd, Forward, Plain, "sockets live at home";
     44 sendto(sockfd: Fd, buf: sent(2), len: Size, flags: Flags(&MSG), dest_addr: addr_in(5), addrlen: Uint) -> Count, SENDTO, Plain, "sockets live at home; MSG_ZEROCOPY keeps reading the buffer";
@@ -191,7 +195,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     50 listen(sockfd: Fd, backlog: Int) -> Zero, Forward, No, "sockets live at home";
     51 getsockname(sockfd: Fd, addr: addr_out(2), addrlen: SockLen) -> Zero, Forward, No, "sockets live at home";
     52 getpeername(sockfd: Fd, addr: addr_out(2), addrlen: SockLen) -> Zero, Forward, No, "sockets live at home";
-    53 socketpair(domain: Enum(&AF), r#type: Flags(&SOCK), protocol: Int, sv: outs(Shape::FdPair)) -> Zero, Forward, No, "sockets live at home";
+    53 socketpair(domain: Enum(&AF), type: Flags(&SOCK), protocol: Int, sv: outs(Shape::FdPair)) -> Zero, Forward, No, "sockets live at home";
     54 setsockopt(sockfd: Fd, level: Enum(&SOL), optname: Int, optval: Sub(&SETSOCKOPT), optlen: Uint) -> Zero, Forward, No, "by option: those with pointers inside go home";
     55 getsockopt(sockfd: Fd, level: Enum(&SOL), optname: Int, optval: Sub(&GETSOCKOPT), optlen: SockLen) -> Zero, Forward, No, "by option: those with pointers inside go home";
     56 clone(flags: Flags(&CLONE), stack: Addr, parent_tid: Addr, child_tid: Addr, tls: Addr) -> NewPid, Special, No, "a process or thread at both ends with one number (D6)";
@@ -216,7 +220,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     75 fdatasync(fd: Fd) -> Zero, Forward, No, "descriptors live at home";
     76 truncate(path: Path, length: Offset) -> Zero, Forward, No, "the file tree is home's";
     77 ftruncate(fd: Fd, length: Offset) -> Zero, Forward, No, "descriptors live at home";
-    78 getdents(fd: Fd, dirp: Out(crate::types::Len::Ret(2), Shape::Dirents), count: Uint) -> Count, Forward, No, "descriptors live at home";
+    78 getdents(fd: Fd, dirp: Out(Len::Ret(2), Shape::Dirents), count: Uint) -> Count, Forward, No, "descriptors live at home";
     79 getcwd(buf: got(1), size: Size) -> Count, Forward, No, "the working directory is the deputy's";
     80 chdir(path: Path) -> Zero, Forward, No, "the working directory is the deputy's";
     81 fchdir(fd: Fd) -> Zero, Forward, No, "the working directory is the deputy's";
@@ -241,7 +245,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     100 times(buf: outs(Shape::Tms)) -> Count, Local, No, "CPU time is spent by the body";
     101 ptrace(request: Enum(&PTRACE), pid: Pid, addr: Addr, data: Addr) -> Value, Home, Plain, "a tracer needs its tracees beside it";
     102 getuid() -> Count, Forward, No, "credentials are the deputy's";
-    103 syslog(r#type: Int, buf: got(2), len: Int) -> Count, Forward, Plain, "home's kernel log";
+    103 syslog(type: Int, buf: got(2), len: Int) -> Count, Forward, Plain, "home's kernel log";
     104 getgid() -> Count, Forward, No, "credentials are the deputy's";
     105 setuid(uid: Id) -> Zero, Forward, No, "credentials are the deputy's";
     106 setgid(gid: Id) -> Zero, Forward, No, "credentials are the deputy's";
@@ -342,7 +346,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     201 time(tloc: outs(Shape::I64)) -> Count, Local, No, "clocks are compared at session start; the vDSO answers it anyway";
     202 futex(uaddr: Addr, op: Flags(&FUTEX_OP), val: Sub(&FUTEX), timeout: Sub(&FUTEX), uaddr2: Sub(&FUTEX), val3: Sub(&FUTEX)) -> Count, LocalIf { tests: FUTEX_LOCAL, otherwise: Otherwise::Special }, No, "private ones are the body's; a shared one may be in a mapping that home has too";
     203 sched_setaffinity(pid: Pid, cpusetsize: Uint, mask: In(Bytes1(1), Shape::CpuMask)) -> Zero, Forward, No, "about home's CPUs";
-    204 sched_getaffinity(pid: Pid, cpusetsize: Uint, mask: Out(crate::types::Len::Ret(1), Shape::CpuMask)) -> Count, Forward, No, "about home's CPUs";
+    204 sched_getaffinity(pid: Pid, cpusetsize: Uint, mask: Out(Len::Ret(1), Shape::CpuMask)) -> Count, Forward, No, "about home's CPUs";
     205 set_thread_area(u_info: Addr) -> Value, Local, No, "not for 64-bit programs: ENOSYS at either end";
     206 io_setup(nr_events: Uint, ctx_idp: Addr) -> Zero, Home, No, "maps a ring that the kernel writes later";
     207 io_destroy(ctx_id: Addr) -> Zero, Home, No, "its ring is at home";
@@ -355,12 +359,12 @@ pub(crate) static CALLS: &[Call] = calls! {
     214 epoll_ctl_old() -> Value, Local, No, "never implemented: ENOSYS at either end";
     215 epoll_wait_old() -> Value, Local, No, "never implemented: ENOSYS at either end";
     216 remap_file_pages(addr: Addr, size: Size, prot: Hex, pgoff: Size, flags: Flags(&MAP)) -> Zero, Home, No, "works on shared file mappings only";
-    217 getdents64(fd: Fd, dirp: Out(crate::types::Len::Ret(2), Shape::Dirents64), count: Uint) -> Count, Forward, No, "descriptors live at home";
+    217 getdents64(fd: Fd, dirp: Out(Len::Ret(2), Shape::Dirents64), count: Uint) -> Count, Forward, No, "descriptors live at home";
     218 set_tid_address(tidptr: Addr) -> NewPid, Local, No, "the body's kernel clears it; same number at both ends";
     219 restart_syscall() -> Value, Local, Plain, "restarts a local call; a forwarded one never answers -516 (D5)";
     220 semtimedop(semid: Int, sops: In(ArgTimes(2, 6), Shape::Sembuf), nsops: Size, timeout: ins(Shape::Timespec)) -> Zero, Forward, Timed(RelTimespec(3)), "home's IPC namespace";
     221 fadvise64(fd: Fd, offset: Offset, len: Size, advice: Enum(&FADV)) -> Zero, Forward, No, "home's page cache";
-    222 timer_create(clockid: Clock, sevp: ins(Shape::Sigevent), timerid: outs(Shape::I32)) -> Zero, CLOCK_SLEEP, No, "timers fire at home; CPU clocks tick in the body";
+    222 timer_create(clockid: Clock, sevp: ins(Shape::Sigevent), timerid: outs(Shape::I32)) -> Zero, CLOCK_REAL, No, "timers fire at home; CPU clocks tick in the body";
     223 timer_settime(timerid: Int, flags: Flags(&TIMER), new_value: ins(Shape::Itimerspec), old_value: outs(Shape::Itimerspec)) -> Zero, Forward, No, "timers are home's";
     224 timer_gettime(timerid: Int, curr_value: outs(Shape::Itimerspec)) -> Zero, Forward, No, "timers are home's";
     225 timer_getoverrun(timerid: Int) -> Count, Forward, No, "timers are home's";
@@ -368,7 +372,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     227 clock_settime(clockid: Clock, tp: ins(Shape::Timespec)) -> Zero, Forward, No, "home's clock";
     228 clock_gettime(clockid: Clock, tp: outs(Shape::Timespec)) -> Zero, CLOCK_READ, No, "a time namespace shifts the body's clocks to home's; others are asked there";
     229 clock_getres(clockid: Clock, res: outs(Shape::Timespec)) -> Zero, CLOCK_READ, No, "a constant of the kernel";
-    230 clock_nanosleep(clockid: Clock, flags: Flags(&TIMER), t: ins(Shape::Timespec), remain: Remains(Shape::Timespec)) -> Zero, CLOCK_SLEEP, Timed(CLOCK_NANOSLEEP), "sleeps where signals arrive; CPU clocks tick in the body";
+    230 clock_nanosleep(clockid: Clock, flags: Flags(&TIMER), t: ins(Shape::Timespec), remain: Remains(Shape::Timespec)) -> Zero, CLOCK_REAL, Timed(CLOCK_NANOSLEEP), "sleeps where signals arrive; CPU clocks tick in the body";
     231 exit_group(status: Int) -> Never, Special, No, "ends at both ends";
     232 epoll_wait(epfd: Fd, events: Out(RetTimes(2, 12), Shape::EpollEvent), maxevents: Int, timeout: Int) -> Count, Forward, Timed(RelMillis(3)), "waits on home's descriptors";
     233 epoll_ctl(epfd: Fd, op: Enum(&EPOLL_CTL), fd: Fd, event: ins(Shape::EpollEvent)) -> Zero, Forward, No, "descriptors live at home; the data word is opaque";
@@ -386,8 +390,8 @@ pub(crate) static CALLS: &[Call] = calls! {
     245 mq_getsetattr(mqdes: Fd, newattr: ins(Shape::MqAttr), oldattr: outs(Shape::MqAttr)) -> Zero, Forward, No, "home's IPC namespace";
     246 kexec_load(entry: Addr, nr_segments: Size, segments: Addr, flags: Hex) -> Zero, Home, No, "pointers inside, and a native process should do this";
     247 waitid(idtype: Enum(&P), id: Pid, infop: WaitInfo, options: Flags(&WAIT), rusage: inouts(Shape::Rusage)) -> Zero, Forward, Plain, "children are home's";
-    248 add_key(r#type: Str, description: Str, payload: bytes(3), plen: Size, keyring: Int) -> Value, Forward, No, "keyrings are the deputy's";
-    249 request_key(r#type: Str, description: Str, callout_info: Str, dest_keyring: Int) -> Value, Forward, Plain, "keyrings are the deputy's";
+    248 add_key(type: Str, description: Str, payload: bytes(3), plen: Size, keyring: Int) -> Value, Forward, No, "keyrings are the deputy's";
+    249 request_key(type: Str, description: Str, callout_info: Str, dest_keyring: Int) -> Value, Forward, Plain, "keyrings are the deputy's";
     250 keyctl(operation: Enum(&KEYCTL_OP), arg2: Sub(&KEYCTL), arg3: Sub(&KEYCTL), arg4: Sub(&KEYCTL), arg5: Sub(&KEYCTL)) -> Value, Forward, No, "keyrings are the deputy's; unknown operations go home";
     251 ioprio_set(which: Enum(&IOPRIO_WHO), who: Pid, ioprio: Hex) -> Zero, Forward, No, "home does the I/O";
     252 ioprio_get(which: Enum(&IOPRIO_WHO), who: Pid) -> Bits, Forward, No, "home does the I/O";
@@ -441,7 +445,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     300 fanotify_init(flags: Hex, event_f_flags: Flags(&OPEN)) -> NewFd, Forward, No, "descriptors live at home";
     301 fanotify_mark(fanotify_fd: Fd, flags: Hex, mask: Hex, dirfd: DirFd, path: Path) -> Zero, Forward, No, "the file tree is home's";
     302 prlimit64(pid: Pid, resource: Enum(&RLIMIT), new_limit: ins(Shape::Rlimit), old_limit: outs(Shape::Rlimit)) -> Zero, ForwardIf { tests: NO_NEW_LIMIT, otherwise: Otherwise::Special }, No, "the deputy keeps the limits; a new one may be the body's too";
-    303 name_to_handle_at(dirfd: DirFd, path: Path, handle: FileHandle(ToUser), mount_id: inouts(Shape::U64), flags: Flags(&AT)) -> Zero, Forward, No, "the file tree is home's";
+    303 name_to_handle_at(dirfd: DirFd, path: Path, handle: FileHandle(ToUser), mount_id: outs(Shape::I32), flags: Flags(&AT)) -> Zero, HANDLE, No, "the file tree is home's; AT_HANDLE_MNT_ID_UNIQUE makes the id a longer one";
     304 open_by_handle_at(mount_fd: Fd, handle: FileHandle(ToKernel), flags: Flags(&OPEN)) -> NewFd, Forward, Plain, "the file tree is home's";
     305 clock_adjtime(clockid: Clock, buf: inouts(Shape::Timex)) -> Value, Forward, No, "home's clock";
     306 syncfs(fd: Fd) -> Zero, Forward, No, "home's disks";
@@ -450,7 +454,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     309 getcpu(cpu: outs(Shape::U32), node: outs(Shape::U32), tcache: Addr) -> Zero, Local, No, "the CPU that the body runs on";
     310 process_vm_readv(pid: Pid, local_iov: Addr, liovcnt: Size, remote_iov: Addr, riovcnt: Size, flags: Hex) -> Count, Home, No, "reads another process's memory";
     311 process_vm_writev(pid: Pid, local_iov: Addr, liovcnt: Size, remote_iov: Addr, riovcnt: Size, flags: Hex) -> Count, Home, No, "writes another process's memory";
-    312 kcmp(pid1: Pid, pid2: Pid, r#type: Int, idx1: Hex, idx2: Hex) -> Value, Home, No, "compares kernel objects, some of them the body's";
+    312 kcmp(pid1: Pid, pid2: Pid, type: Int, idx1: Hex, idx2: Hex) -> Value, Home, No, "compares kernel objects, some of them the body's";
     313 finit_module(fd: Fd, param_values: Str, flags: Hex) -> Zero, Forward, No, "home's kernel";
     314 sched_setattr(pid: Pid, attr: In(Own(48), Shape::SchedAttr), flags: Hex) -> Zero, Forward, No, "about home's processes";
     315 sched_getattr(pid: Pid, attr: Out(Bytes1(2), Shape::SchedAttr), size: Uint, flags: Hex) -> Zero, Forward, No, "about home's processes";
@@ -472,9 +476,9 @@ pub(crate) static CALLS: &[Call] = calls! {
     331 pkey_free(pkey: Int) -> Zero, Local, No, "the body's own memory";
     332 statx(dirfd: DirFd, path: Path, flags: Flags(&AT_STATX), mask: Flags(&STATX), statxbuf: outs(Shape::Statx)) -> Zero, Forward, No, "the file tree is home's";
     333 io_pgetevents(ctx_id: Addr, min_nr: Long, nr: Long, events: Addr, timeout: Addr, sig: Addr) -> Count, Home, Plain, "its ring is at home";
-    334 rseq(rseq: Addr, rseq_len: Uint, flags: Hex, sig: Hex) -> Zero, Local, No, "the body's kernel writes it";
+    334 rseq(rseq: Addr, rseq_len: Hex, flags: Hex, sig: Hex) -> Zero, Local, No, "the body's kernel writes it";
     335 uretprobe() -> Value, Local, No, "belongs to a kernel trampoline; SIGILL elsewhere";
-    336 uprobe() -> Value, Local, No, "belongs to a kernel trampoline; SIGILL elsewhere";
+    336 uprobe() -> Value, Local, No, "belongs to a kernel trampoline; ENXIO elsewhere";
     424 pidfd_send_signal(pidfd: Fd, sig: Signal, info: ins(Shape::Siginfo), flags: Hex) -> Zero, Forward, No, "processes are home's";
     425 io_uring_setup(entries: Uint, p: Addr) -> NewFd, Home, No, "rings are shared memory that the kernel writes";
     426 io_uring_enter(fd: Fd, to_submit: Uint, min_complete: Uint, flags: Hex, arg: Addr, argsz: Size) -> Count, Home, Plain, "rings are shared memory that the kernel writes";

@@ -6,11 +6,12 @@
 
 pub mod area;
 pub mod capture;
-pub mod childfd;
+pub mod clock;
 pub mod errno;
 pub mod foothold;
 pub mod image;
 pub mod inject;
+pub mod launch;
 pub mod machine;
 pub mod maps;
 pub mod memory;
@@ -21,6 +22,7 @@ pub mod restore;
 pub mod sandbox;
 pub mod seccomp;
 pub mod signal;
+pub mod signals;
 mod sys;
 pub mod wait;
 

@@ -13,11 +13,6 @@ pub const fn bit(signal: i32) -> u64 {
 pub const IGNORED_BY_DEFAULT: u64 =
     bit(libc::SIGCHLD) | bit(libc::SIGURG) | bit(libc::SIGWINCH) | bit(libc::SIGCONT);
 
-/// Whether the default action is to stop the process.
-pub fn stops_by_default(signal: i32) -> bool {
-    matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
-}
-
 /// kill(2).
 pub fn kill(pid: Tid, signal: i32) -> Result<(), Errno> {
     // SAFETY: numbers only.

@@ -85,6 +85,52 @@ pub fn poll(tid: Tid) -> Result<Option<(Tid, Event, CpuTime)>, Errno> {
     wait(tid, libc::WNOHANG)
 }
 
+/// Like [`poll`] for any tracee, but calls `before_reaping` with one that has ended *before* the
+/// report is taken: its process is then a zombie that nobody else can see, since a zombie tracee is hidden from its
+/// real parent until its tracer has waited for it (wait_consider_child in the kernel's exit.c), also after SIGKILL.
+pub fn next(mut before_reaping: impl FnMut(Tid, Event)) -> Result<Option<(Tid, Event, CpuTime)>, Errno> {
+    let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    loop {
+        // SAFETY: siginfo_t is plain data for which all zeroes is valid.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `info` is a live siginfo_t.
+        if unsafe { libc::waitid(libc::P_ALL, 0, &mut info, flags) } != 0 {
+            return Err(Errno::last());
+        }
+        // SAFETY: waitid fills the SIGCHLD fields; all zeroes means nothing was there.
+        let tid = unsafe { info.si_pid() };
+        if tid == 0 {
+            return Ok(None);
+        }
+        // SAFETY: as above.
+        let status = unsafe { info.si_status() };
+        match info.si_code {
+            libc::CLD_EXITED => before_reaping(tid, Event::Exited(status)),
+            libc::CLD_KILLED => before_reaping(tid, Event::Killed { signal: status, core: false }),
+            libc::CLD_DUMPED => before_reaping(tid, Event::Killed { signal: status, core: true }),
+            _ => {}
+        }
+        match poll(tid) {
+            // The stop just seen is over (SIGKILL), or an exec from another thread took the id away: look again.
+            Ok(None) | Err(Errno(libc::ECHILD)) => continue,
+            report => return report,
+        }
+    }
+}
+
+/// Waits until a child or tracee has ended, and leaves it a zombie.
+pub fn await_zombie(pid: Tid) -> Result<(), Errno> {
+    // SAFETY: siginfo_t is plain data for which all zeroes is valid.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` is a live siginfo_t.
+    match unsafe {
+        libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, libc::WEXITED | libc::WNOWAIT | libc::__WALL)
+    } {
+        0 => Ok(()),
+        _ => Err(Errno::last()),
+    }
+}
+
 /// Like [`poll`], but waits until there is a report.
 pub fn block(tid: Tid) -> Result<(Tid, Event, CpuTime), Errno> {
     loop {

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use cli::commands;
 use wire::identity;
 
 /// An invitation is below 4 KiB; a larger file is something else.
@@ -16,7 +17,7 @@ const MAX_INVITATION_BYTES: u64 = 64 << 10;
 
 /// Look at and direct managed processes; make and join clusters.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "mosix", version)]
 struct Arguments {
     /// Directory of this machine's identity [default: $XDG_CONFIG_HOME/mosix or ~/.config/mosix]
     #[arg(long, global = true, value_name = "DIR")]
@@ -49,6 +50,22 @@ enum Command {
         /// The file, or - for standard input
         invitation: PathBuf,
     },
+    /// List the programs that mosix-run manages here, where they compute and why they stay
+    Ps {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Move a process to a node, or home
+    Migrate {
+        /// Its process id at home
+        pid: i32,
+        /// A node's name, or home
+        #[arg(value_name = "NODE|home")]
+        to: String,
+    },
+    /// Say what this kernel and machine can do, and what is missing
+    Check,
 }
 
 fn main() -> ExitCode {
@@ -62,6 +79,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<()> {
+    match arguments.command {
+        Command::Ps { json } => commands::ps::ps(json),
+        Command::Migrate { pid, to } => commands::migrate::migrate(pid, &to),
+        Command::Check => commands::check::check(),
+        Command::Init { .. } | Command::Invite { .. } | Command::Join { .. } => cluster(arguments),
+    }
+}
+
+fn cluster(arguments: Arguments) -> Result<()> {
     let dir = arguments
         .identity
         .or_else(identity::default_dir)
@@ -70,6 +96,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::Init { name, machine } => init(&dir, &name, machine),
         Command::Invite { machine, output } => invite(&dir, &machine, output),
         Command::Join { invitation } => join(&dir, &invitation),
+        Command::Ps { .. } | Command::Migrate { .. } | Command::Check => Ok(()),
     }
 }
 

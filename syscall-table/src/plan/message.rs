@@ -1,7 +1,7 @@
 //! Vectors and socket messages: readv(2), sendmsg(2), recvmmsg(2).
 
 use super::{At, BAD_ADDRESS, Out, PlanError, Planner, put64, word32, word64};
-use crate::types::Dir;
+use crate::kinds::Dir;
 
 /// sizeof(struct sockaddr_storage): the kernel neither takes nor gives more.
 pub(super) const MAX_SOCKADDR_BYTES: u32 = 128;

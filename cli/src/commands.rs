@@ -1,0 +1,5 @@
+//! The subcommands of mosix.
+
+pub mod check;
+pub mod migrate;
+pub mod ps;

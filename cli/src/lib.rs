@@ -1,0 +1,7 @@
+//! The command lines of mosix-run and mosix.
+
+#![forbid(unsafe_code)]
+
+pub mod commands;
+pub mod node;
+pub mod run;

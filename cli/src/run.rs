@@ -1,0 +1,106 @@
+//! The command line of mosix-run.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::node::{self, Node};
+use clap::Parser;
+use home::Options;
+use tracee::launch::{self, Failure, STATUS_OWN_FAILURE};
+
+/// Run a program with its computation on another node.
+///
+/// The program stays in this process, with this terminal, these files and this parent; only its computation moves.
+#[derive(Parser, Debug)]
+#[command(name = "mosix-run", version, override_usage = "mosix-run [OPTIONS] [--] COMMAND [ARGUMENT]...")]
+pub struct Arguments {
+    /// Compute on an embedded node in this machine: nothing to set up, for trying and testing
+    #[arg(long, conflicts_with_all = ["on", "home"])]
+    pub loopback: bool,
+    /// Compute on the node whose mosixd listens there
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "home")]
+    pub on: Option<String>,
+    /// Compute here; nothing moves
+    #[arg(long)]
+    pub home: bool,
+    /// Directory of this machine's identity [default: $XDG_CONFIG_HOME/mosix or ~/.config/mosix]
+    #[arg(long, value_name = "DIR")]
+    pub identity: Option<PathBuf>,
+    /// Print every system call and where it ran, as strace prints them
+    #[arg(long)]
+    pub trace_syscalls: bool,
+    /// Write the trace to FILE instead of standard error
+    #[arg(short = 'o', value_name = "FILE", requires = "trace_syscalls")]
+    pub output: Option<PathBuf>,
+    /// Write a report (JSON) to FILE; it is complete when the command has ended
+    #[arg(long, value_name = "FILE")]
+    pub stats: Option<PathBuf>,
+    /// Say on standard error what is decided and why
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Runs it all; returns the exit status of a command line that started nothing.
+pub fn main() -> u8 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let status = if error.use_stderr() { STATUS_OWN_FAILURE } else { 0 };
+            // Nobody is left to tell if this fails.
+            let _ = error.print();
+            return status;
+        }
+    };
+    let failure = start(arguments);
+    // Not eprintln: it panics when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "mosix-run: {failure}");
+    failure.status
+}
+
+fn start(arguments: Arguments) -> Failure {
+    let options = match options(&arguments) {
+        Ok(options) => options,
+        Err(failure) => return failure,
+    };
+    let node = match (&arguments.on, arguments.loopback) {
+        (Some(address), _) => Some(Node::At(address.clone(), arguments.identity.clone())),
+        (None, true) => Some(Node::Loopback),
+        (None, false) => None,
+    };
+    launch::launch(&arguments.command, |handshake| {
+        let mut options = options;
+        match node.as_ref().map(node::connect).transpose() {
+            Ok(link) => {
+                options.node = link;
+                home::run(handshake, options)
+            }
+            Err(message) => {
+                handshake.fail(&message);
+                STATUS_OWN_FAILURE
+            }
+        }
+    })
+}
+
+fn options(arguments: &Arguments) -> Result<Options, Failure> {
+    let own = |message: String| Failure { status: STATUS_OWN_FAILURE, message };
+    let create = |path: &Path| {
+        File::create(path).map_err(|error| own(format!("cannot write {}: {error}", path.display())))
+    };
+    let stderr = || rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 3).ok();
+    let trace_file = arguments.output.as_deref().map(create).transpose()?;
+    Ok(Options {
+        home_only: !arguments.loopback && arguments.on.is_none(),
+        node: None,
+        trace_syscalls: arguments.trace_syscalls,
+        trace_stderr: if arguments.trace_syscalls && trace_file.is_none() { stderr() } else { None },
+        trace_file,
+        stats_file: arguments.stats.as_deref().map(create).transpose()?,
+        verbose: if arguments.verbose { stderr() } else { None },
+    })
+}

@@ -1,0 +1,67 @@
+//! The command line's side of the control sockets.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+
+use super::{Answer, Reply, Request, place};
+use crate::supervisor::{Command, ProcessLine};
+
+/// A connection to one supervisor.
+#[derive(Debug)]
+pub struct Connection {
+    stream: BufReader<UnixStream>,
+    last_id: u64,
+}
+
+impl Connection {
+    /// Asks, and waits for the answer for as long as it takes.
+    pub fn ask(&mut self, command: Command) -> io::Result<Reply> {
+        self.last_id += 1;
+        let mut line = serde_json::to_vec(&Request { id: self.last_id, command })?;
+        line.push(b'\n');
+        self.stream.get_mut().write_all(&line)?;
+        loop {
+            let mut line = String::new();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let answer: Answer = serde_json::from_str(&line)?;
+            if answer.id == self.last_id || answer.id == 0 {
+                return Ok(answer.reply);
+            }
+        }
+    }
+
+    /// The processes that the supervisor manages.
+    pub fn processes(&mut self) -> io::Result<Vec<ProcessLine>> {
+        match self.ask(Command::Ps)? {
+            Reply::Processes(lines) => Ok(lines),
+            Reply::Failed(message) => Err(io::Error::other(message)),
+            Reply::Done => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// Connects to every supervisor of this user (of everybody, for root). The socket of one that was killed is
+/// removed.
+pub fn supervisors() -> Vec<Connection> {
+    let mut found = Vec::new();
+    for directory in place::directories() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_none_or(|extension| extension != "sock") {
+                continue;
+            }
+            match UnixStream::connect(&path) {
+                Ok(stream) => found.push(Connection { stream: BufReader::new(stream), last_id: 0 }),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    // Nobody listens any more; if it cannot be removed it is in nobody's way.
+                    let _ = fs::remove_file(&path);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,172 @@
+//! Managed processes and their threads.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use tracee::{Running, Stopped, Tid};
+
+/// Where a process computes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Here, natively.
+    #[default]
+    Home,
+    /// On a node, by its name.
+    Node(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Home => f.write_str("home"),
+            Place::Node(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Why a process is at home and may not move now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StayReason {
+    /// `--home` was asked for.
+    Asked,
+    /// A reason found while it ran, in the user's words.
+    Because(String),
+}
+
+impl fmt::Display for StayReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StayReason::Asked => f.write_str("started with --home"),
+            StayReason::Because(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// A managed process.
+#[derive(Debug)]
+pub struct Process {
+    /// Its pid at home, which is also its leader's thread id.
+    pub pid: Tid,
+    /// Tells it from another process with the same pid in this supervisor's life.
+    pub serial: u64,
+    /// The process that made it (not its parent after CLONE_PARENT or a parent's end); 0 for the first.
+    pub maker: Tid,
+    /// Where it computes.
+    pub place: Place,
+    /// Why it may not move.
+    pub stay: Option<StayReason>,
+    /// Its threads, the leader among them until it is reaped.
+    pub threads: Vec<Tid>,
+    /// How often it has executed a new image.
+    pub execs: u64,
+}
+
+/// A thread of a managed process.
+#[derive(Debug)]
+pub struct Thread {
+    /// Its thread id at home.
+    pub tid: Tid,
+    /// The process it belongs to.
+    pub pid: Tid,
+    /// What ptrace allows now.
+    pub state: ThreadState,
+    /// Its first stop is still to come.
+    pub newborn: bool,
+    /// It was in a group-stop, and the call it is in has been interrupted by that; see [`crate::supervisor`]'s
+    /// repairs.
+    pub group_stopped: bool,
+    /// A repaired call under way.
+    pub repair: Option<crate::supervisor::Repair>,
+}
+
+/// What ptrace allows now.
+#[derive(Debug)]
+pub enum ThreadState {
+    /// It runs.
+    Running(Running),
+    /// It is in a stop that somebody here holds on to.
+    Stopped(Stopped),
+    /// In a group-stop, listening for SIGCONT.
+    Listening(Running),
+    /// A deputy's: the away side has it.
+    Away,
+    /// Killed; its end has not been reported yet.
+    Dead,
+}
+
+impl Thread {
+    /// A thread that runs.
+    pub fn new(tid: Tid, pid: Tid, state: ThreadState) -> Thread {
+        Thread { tid, pid, state, newborn: false, group_stopped: false, repair: None }
+    }
+}
+
+/// All processes and threads of one supervisor.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// By pid.
+    pub processes: HashMap<Tid, Process>,
+    /// By thread id.
+    pub threads: HashMap<Tid, Thread>,
+    serial: u64,
+}
+
+impl Table {
+    /// Adds a process with its leader.
+    pub fn add_process(&mut self, pid: Tid, maker: Tid, stay: Option<StayReason>, leader: ThreadState) {
+        self.serial += 1;
+        let process = Process {
+            pid,
+            serial: self.serial,
+            maker,
+            place: Place::Home,
+            stay,
+            threads: vec![pid],
+            execs: 0,
+        };
+        self.processes.insert(pid, process);
+        self.threads.insert(pid, Thread::new(pid, pid, leader));
+    }
+
+    /// Adds a thread to a process that is there.
+    pub fn add_thread(&mut self, tid: Tid, pid: Tid, state: ThreadState) {
+        self.threads.insert(tid, Thread::new(tid, pid, state));
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.threads.push(tid);
+        }
+    }
+
+    /// Forgets a thread that is not the leader.
+    pub fn remove_thread(&mut self, tid: Tid) {
+        if let Some(thread) = self.threads.remove(&tid)
+            && let Some(process) = self.processes.get_mut(&thread.pid)
+        {
+            process.threads.retain(|other| *other != tid);
+        }
+    }
+
+    /// Forgets a process and every thread of it.
+    pub fn remove_process(&mut self, pid: Tid) -> Option<Process> {
+        let process = self.processes.remove(&pid)?;
+        for tid in &process.threads {
+            self.threads.remove(tid);
+        }
+        Some(process)
+    }
+
+    /// After an exec only the leader is left, whatever was reported of the others (ptrace(2), "execve(2) under
+    /// ptrace"): the thread that called it has taken the leader's id.
+    pub fn keep_only_leader(&mut self, pid: Tid) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        for tid in process.threads.drain(..).filter(|tid| *tid != pid) {
+            self.threads.remove(&tid);
+        }
+        process.threads.push(pid);
+        process.execs += 1;
+    }
+
+    /// The process of a thread.
+    pub fn process_of(&self, tid: Tid) -> Option<&Process> {
+        self.processes.get(&self.threads.get(&tid)?.pid)
+    }
+}

@@ -1,0 +1,103 @@
+//! What /proc says of a process, see proc(5). Every function answers `None` for a process that is gone.
+
+use std::fs;
+
+use tracee::Tid;
+
+/// Some fields of /proc/PID/stat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Command name, at most 15 bytes.
+    pub comm: String,
+    /// R, S, D, T, t, Z, …
+    pub state: char,
+    /// Parent.
+    pub ppid: Tid,
+    /// Start time in clock ticks since boot: with the pid it identifies a process for good.
+    pub start_ticks: u64,
+    /// CPU on which the thread ran last.
+    pub cpu: usize,
+}
+
+/// Reads /proc/PID/stat, for a thread /proc/TID/stat.
+pub fn stat(pid: Tid) -> Option<Stat> {
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    // The name is in parentheses and may itself hold parentheses and spaces.
+    let open = text.iter().position(|byte| *byte == b'(')?;
+    let close = text.iter().rposition(|byte| *byte == b')')?;
+    let comm = String::from_utf8_lossy(text.get(open + 1..close)?).into_owned();
+    let fields: Vec<&str> =
+        std::str::from_utf8(text.get(close + 1..)?).ok()?.split_ascii_whitespace().collect();
+    // `fields[0]` is field 3 of the manual page.
+    Some(Stat {
+        comm,
+        state: fields.first()?.chars().next()?,
+        ppid: fields.get(1)?.parse().ok()?,
+        start_ticks: fields.get(19)?.parse().ok()?,
+        cpu: fields.get(36)?.parse().ok()?,
+    })
+}
+
+/// The command line with its arguments separated by spaces; empty for a zombie.
+pub fn cmdline(pid: Tid) -> Option<String> {
+    let text = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let arguments: Vec<_> = text.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    Some(arguments.join(" ").trim_end().to_owned())
+}
+
+/// The process that a thread belongs to.
+pub fn process_of(tid: Tid) -> Option<Tid> {
+    status_field(&status(tid)?, "Tgid:")?.parse().ok()
+}
+
+/// The ignored signals of a process, bit n-1 for signal n.
+pub fn ignored_signals(tid: Tid) -> Option<u64> {
+    u64::from_str_radix(status_field(&status(tid)?, "SigIgn:")?, 16).ok()
+}
+
+/// The signals of a process that have a handler, bit n-1 for signal n.
+pub fn caught_signals(tid: Tid) -> Option<u64> {
+    u64::from_str_radix(status_field(&status(tid)?, "SigCgt:")?, 16).ok()
+}
+
+/// Whether a thread belongs to a process. Also true of a zombie that nobody has waited for.
+pub fn is_thread_of(tid: Tid, pid: Tid) -> bool {
+    rustix::fs::access(format!("/proc/{pid}/task/{tid}"), rustix::fs::Access::EXISTS).is_ok()
+}
+
+fn status(tid: Tid) -> Option<String> {
+    Some(String::from_utf8_lossy(&fs::read(format!("/proc/{tid}/status")).ok()?).into_owned())
+}
+
+fn status_field<'text>(status: &'text str, name: &str) -> Option<&'text str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_parentheses_and_spaces() {
+        let mut line = b"42 (a) b (c) S 7".to_vec();
+        for field in 5..=52 {
+            line.extend_from_slice(format!(" {field}").as_bytes());
+        }
+        let stat = parse_stat(&line).unwrap();
+        assert_eq!((stat.comm.as_str(), stat.state, stat.ppid), ("a) b (c", 'S', 7));
+        assert_eq!((stat.start_ticks, stat.cpu), (22, 39));
+    }
+
+    #[test]
+    fn knows_itself() {
+        let pid = std::process::id() as Tid;
+        assert_eq!(process_of(pid), Some(pid));
+        assert!(is_thread_of(pid, pid));
+        assert!(!is_thread_of(1, pid) || pid == 1);
+        assert!(stat(pid).unwrap().start_ticks > 0);
+        assert!(cmdline(pid).unwrap().contains("home"));
+    }
+}

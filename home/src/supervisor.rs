@@ -1,0 +1,278 @@
+//! The supervisor: one thread that traces a managed process tree and waits for everything else in one poll loop.
+//!
+//! - `events` is what the loop waits for; `timers` is what it does at a given time;
+//! - `dispatch` is the one `match` over what ptrace reports; `births` and `ends` are its longer arms;
+//! - `hooks` are the points at which the away side takes part;
+//! - `repair` keeps ignored signals from changing what a program at home sees;
+//! - `placement` keeps this thread on the core of the process it serves.
+
+mod away;
+mod births;
+mod commands;
+mod dispatch;
+mod ends;
+mod events;
+mod hooks;
+mod placement;
+mod repair;
+mod timers;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use tracee::launch::{Handshake, STATUS_OWN_FAILURE};
+use tracee::signals::Signals;
+use tracee::{Errno, Running, Tid, wait};
+
+pub use commands::{Command, ProcessLine};
+pub use dispatch::Next;
+pub use events::{Events, Source};
+pub use repair::Repair;
+pub use timers::{Timer, Timers};
+
+use crate::console::Console;
+use crate::control::Control;
+use crate::process::{StayReason, Table, ThreadState};
+use crate::stats::Stats;
+use crate::trace::Trace;
+
+/// SIGCHLD and SIGTERM as libc has them on every Linux architecture we run on.
+const SIGCHLD: i32 = rustix::process::Signal::CHILD.as_raw();
+const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
+
+/// What a supervisor is started with. All descriptors have FD_CLOEXEC.
+#[derive(Default)]
+pub struct Options {
+    /// Nothing moves, because the user said so.
+    pub home_only: bool,
+    /// Print every system call.
+    pub trace_syscalls: bool,
+    /// Where the trace goes instead of standard error.
+    pub trace_file: Option<File>,
+    /// Where the report goes.
+    pub stats_file: Option<File>,
+    /// An established link to the node where the program shall compute.
+    pub node: Option<wire::Link>,
+    /// A copy of standard error, held for `-v` lines until the first process has ended.
+    pub verbose: Option<OwnedFd>,
+    /// A copy of standard error, held for the trace as long as a process is managed.
+    pub trace_stderr: Option<OwnedFd>,
+}
+
+/// The state of one `mosix-run`.
+#[derive(Debug)]
+pub struct Supervisor {
+    /// The process that became the command.
+    pub(crate) first: Tid,
+    pub(crate) table: Table,
+    pub(crate) events: Events,
+    pub(crate) timers: Timers,
+    pub(crate) console: Console,
+    pub(crate) control: Option<Control>,
+    pub(crate) stats: Stats,
+    pub(crate) trace: Option<Trace>,
+    pub(crate) home_only: bool,
+    pub(crate) elsewhere: away::Elsewhere,
+    placement: placement::Placement,
+    signals: Signals,
+    stats_file: Option<File>,
+    first_has_ended: bool,
+    stop_asked: bool,
+    repairs_made: u64,
+}
+
+/// Why a supervisor could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// PTRACE_SEIZE was refused.
+    #[error("cannot trace the command: {0}{hint}", hint = seize_hint(*.0))]
+    Seize(Errno),
+    /// epoll or signalfd.
+    #[error("cannot set up the supervisor's poll loop: {0}")]
+    Loop(#[from] io::Error),
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] crate::away::NodeError),
+}
+
+fn seize_hint(errno: Errno) -> &'static str {
+    match errno.0 {
+        // EPERM
+        1 => {
+            " (is mosix-run itself being traced, or ptrace forbidden by a sandbox or kernel.yama.ptrace_scope?)"
+        }
+        _ => "",
+    }
+}
+
+/// Runs the supervisor of the process that waits at `handshake`, until the last managed process is gone. Returns
+/// this process's exit status, which nobody but its reaper sees.
+pub fn run(handshake: Handshake, options: Options) -> u8 {
+    match Supervisor::start(handshake.first(), options) {
+        Ok(mut supervisor) => {
+            handshake.go();
+            supervisor.work();
+            0
+        }
+        Err(error) => {
+            handshake.fail(&error.to_string());
+            STATUS_OWN_FAILURE
+        }
+    }
+}
+
+/// ptrace options of a process at home: it survives its supervisor, and its end needs no stop, since a zombie
+/// waits for us anyway (see [`wait::next`]).
+pub(crate) const AT_HOME: tracee::ptrace::Options =
+    tracee::ptrace::Options { exit_kill: false, exit_event: false, seccomp: false };
+
+impl Supervisor {
+    fn start(first: Tid, options: Options) -> Result<Supervisor, StartError> {
+        let signals = Signals::open(&[SIGCHLD, SIGTERM]).map_err(io::Error::from)?;
+        let mut events = Events::new()?;
+        events.add(&signals, Source::Signals)?;
+        let mut console = Console::new(options.verbose);
+        let control = match Control::open(first, &mut events) {
+            Ok(control) => Some(control),
+            Err(error) => {
+                console
+                    .verbose(format_args!("no control socket, so `mosix ps` will not see this run: {error}"));
+                None
+            }
+        };
+        let trace = options.trace_syscalls.then(|| Trace::new(options.trace_file, options.trace_stderr));
+        let running = Running::seize(first, AT_HOME).map_err(StartError::Seize)?;
+        if trace.is_some() {
+            // It waits in a call of ours; the stop is where tracing of calls begins.
+            running.interrupt().map_err(StartError::Seize)?;
+        }
+        let stay = options.home_only.then_some(StayReason::Asked);
+        let mut table = Table::default();
+        table.add_process(first, 0, stay, ThreadState::Running(running));
+        let mut supervisor = Supervisor {
+            first,
+            table,
+            events,
+            timers: Timers::default(),
+            console,
+            control,
+            stats: Stats::default(),
+            trace,
+            home_only: options.home_only,
+            elsewhere: away::Elsewhere::default(),
+            placement: placement::Placement::new(),
+            signals,
+            stats_file: options.stats_file,
+            first_has_ended: false,
+            stop_asked: false,
+            repairs_made: 0,
+        };
+        if let Some(link) = options.node {
+            let away = crate::away::Away::meet(link, &first.to_string(), supervisor.trace.is_some())?;
+            supervisor.watch_node(away)?;
+        }
+        Ok(supervisor)
+    }
+
+    fn work(&mut self) {
+        let mut ready = Vec::new();
+        loop {
+            self.take_reports();
+            while self.drive_away() {
+                self.take_reports();
+            }
+            if self.table.processes.is_empty() || self.stop_asked {
+                break;
+            }
+            if let Some(trace) = &mut self.trace {
+                trace.flush();
+            }
+            if let Err(error) = self.events.wait(self.next_deadline(), &mut ready) {
+                // Without its loop the supervisor can serve nobody: its end lets everything go on untraced.
+                self.console.say(self.first, format_args!("the supervisor's poll loop failed: {error}"));
+                break;
+            }
+            for source in ready.drain(..) {
+                self.ready(source);
+            }
+            let now = Instant::now();
+            while let Some(timer) = self.timers.due(now) {
+                self.timer(timer);
+            }
+        }
+        self.finish();
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        [self.timers.next(), self.away_deadline()].into_iter().flatten().min()
+    }
+
+    fn ready(&mut self, source: Source) {
+        match source {
+            // Driven on every round.
+            Source::Link => {}
+            Source::Signals => {
+                if self.signals.take() & (1 << (SIGTERM - 1)) != 0 {
+                    self.stop_asked = true;
+                }
+            }
+            Source::ControlListener => {
+                if let Some(control) = &mut self.control {
+                    control.accept(&mut self.events);
+                }
+            }
+            Source::ControlClient(client) => {
+                let Some(control) = &mut self.control else { return };
+                for (ticket, command) in control.read(client, &mut self.events) {
+                    self.command(ticket, command);
+                }
+            }
+        }
+    }
+
+    fn timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::CallDeadline { tid, sequence } => self.call_deadline(tid, sequence),
+            Timer::Revisit { pid, serial, after } => self.revisit(pid, serial, after),
+        }
+    }
+
+    /// Takes everything that ptrace has to report.
+    fn take_reports(&mut self) {
+        loop {
+            match wait::next(|tid, event| self.before_reaping(tid, event)) {
+                Ok(Some((tid, event, _))) => self.report(tid, event),
+                Ok(None) => return,
+                Err(_) => {
+                    // ECHILD: nothing is traced any more, whatever the table says.
+                    self.table = Table::default();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Everything that must be on disk when the last process is gone. What still runs (after SIGTERM) goes on by
+    /// itself: the kernel detaches the tracees of a tracer that ends.
+    fn finish(&mut self) {
+        self.leave_node();
+        if let Some(trace) = &mut self.trace {
+            trace.flush();
+        }
+        self.write_stats();
+        if let Some(control) = self.control.take() {
+            control.close();
+        }
+    }
+
+    fn write_stats(&mut self) {
+        self.count_away();
+        if let Some(file) = &self.stats_file
+            && let Err(error) = self.stats.write(file)
+        {
+            self.console.say(self.first, format_args!("cannot write the --stats file: {error}"));
+        }
+    }
+}

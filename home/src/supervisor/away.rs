@@ -1,0 +1,412 @@
+//! Processes whose computation is elsewhere: when they go, when they come back, and who is told.
+
+use std::time::{Duration, Instant};
+
+use tracee::{Event, Running, Stop, Stopped, Tid, wait};
+
+use super::{Next, Source, Supervisor, Timer};
+use crate::away::{Action, Away, NotSent, settle_exec};
+use crate::control::{Reply, Ticket};
+use crate::process::{Place, StayReason, ThreadState};
+use crate::procfs;
+
+/// How long a thread may take to stop before a move is given up: one in an uninterruptible sleep cannot.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+/// A process that came home for a call is looked at again after this long, then after twice as long, and so on.
+const REVISIT_FIRST: Duration = Duration::from_millis(10);
+const REVISIT_LAST: Duration = Duration::from_secs(2);
+
+/// What the supervisor keeps of the node beside the away processes themselves.
+#[derive(Default)]
+pub(crate) struct Elsewhere {
+    /// The node's session, while the link is up.
+    pub(crate) node: Option<Away>,
+    /// New children of deputies that stopped before their maker's event.
+    early: std::collections::HashSet<Tid>,
+    /// Who waits for which process to be at home or away.
+    waiting: Vec<(Tid, Ticket)>,
+}
+
+/// Why a process cannot leave, as far as it shows from outside without stopping it.
+fn stay_reason(pid: Tid) -> Option<String> {
+    let mappings = tracee::maps::read(pid).ok()?;
+    let shared = mappings.iter().find(|mapping| mapping.shared)?;
+    let name =
+        if shared.inode == 0 { "anonymous memory".into() } else { String::from_utf8_lossy(&shared.path) };
+    Some(format!("shared mapping of {name}"))
+}
+
+impl std::fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Elsewhere").field("node", &self.node.as_ref().map(Away::name)).finish()
+    }
+}
+
+impl Supervisor {
+    /// Whether the away side takes this report. New children of deputies are kept until their maker's event.
+    pub(super) fn away_report(&mut self, tid: Tid, event: Event) -> bool {
+        let Some(away) = &mut self.elsewhere.node else { return false };
+        if away.owns(tid) {
+            away.on_event(tid, event, Default::default(), &mut self.elsewhere.early);
+            let ended = !matches!(event, Event::Stopped(_));
+            self.away_actions();
+            // The table has the leader's entry.
+            return !ended;
+        }
+        if matches!(event, Event::Stopped(_)) && !self.table.threads.contains_key(&tid) {
+            let maker = procfs::process_of(tid).filter(|pid| *pid != tid);
+            let maker = maker.or_else(|| procfs::stat(tid).map(|stat| stat.ppid));
+            if maker.is_some_and(|maker| away.has(maker)) {
+                self.elsewhere.early.insert(tid);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sends and receives what there is. Returns whether anything happened.
+    pub(super) fn drive_away(&mut self) -> bool {
+        let Some(away) = &mut self.elsewhere.node else { return false };
+        match away.drive() {
+            Ok(busy) => {
+                self.away_actions();
+                busy
+            }
+            Err(error) => {
+                away.lose(&error.to_string());
+                self.away_actions();
+                self.count_away();
+                let lost = self.elsewhere.node.take();
+                // Its deputies are dying; their ends are reported to the table.
+                drop(lost);
+                for (_, ticket) in std::mem::take(&mut self.elsewhere.waiting) {
+                    self.reply(ticket, &Reply::Failed("the node is lost".into()));
+                }
+                true
+            }
+        }
+    }
+
+    /// When the link must be driven even if nothing arrives.
+    pub(super) fn away_deadline(&self) -> Option<Instant> {
+        let away = self.elsewhere.node.as_ref()?;
+        if away.link().wants_write() || away.has_backlog() {
+            return Some(Instant::now() + Duration::from_millis(1));
+        }
+        away.link().deadline()
+    }
+
+    fn away_actions(&mut self) {
+        while let Some(action) = self.elsewhere.node.as_mut().and_then(Away::action) {
+            self.away_action(action);
+        }
+    }
+
+    fn away_action(&mut self, action: Action) {
+        match action {
+            Action::Forked { parent, child } => {
+                let stay = self.table.processes.get(&parent).and_then(|process| process.stay.clone());
+                self.table.add_process(child, parent, stay, ThreadState::Away);
+                self.set_place(child);
+            }
+            Action::CameHome { pid, threads, stay } => self.came_home(pid, threads, stay),
+            Action::Execed { pid, thread } => {
+                self.table.keep_only_leader(pid);
+                self.send_fresh(pid, thread);
+            }
+            Action::Ended { pid, event, .. } => {
+                self.before_reaping(pid, event);
+                self.reaped(pid);
+            }
+            Action::Moved(report) => self.moved(report),
+            Action::Say(line) => self.console.say(self.first, format_args!("{line}")),
+        }
+    }
+
+    fn set_place(&mut self, pid: Tid) {
+        let name = self.elsewhere.node.as_ref().map_or_else(String::new, |away| away.name().to_string());
+        if let Some(process) = self.table.processes.get_mut(&pid) {
+            process.place = Place::Node(name);
+        }
+    }
+
+    fn moved(&mut self, report: crate::away::Move) {
+        let pid = report.pid;
+        if let Some(why) = &report.failed {
+            self.console.verbose(format_args!("process {pid} stays at {}: {why}", report.from));
+        } else {
+            if report.to != "home" {
+                self.set_place(pid);
+            }
+            self.stats.moves.push(crate::stats::Move {
+                pid,
+                from: report.from,
+                to: report.to,
+                reason: report.reason,
+                freeze_ms: report.freeze_ms,
+                total_ms: report.total_ms,
+                bytes: report.bytes,
+            });
+        }
+        let reply = match report.failed {
+            None => Reply::Done,
+            Some(why) => Reply::Failed(format!("not possible: {why}")),
+        };
+        let waiting = std::mem::take(&mut self.elsewhere.waiting);
+        for (waits, ticket) in waiting {
+            if waits == pid {
+                self.reply(ticket, &reply)
+            } else {
+                self.elsewhere.waiting.push((waits, ticket))
+            }
+        }
+    }
+
+    fn came_home(&mut self, pid: Tid, threads: Vec<Stopped>, stay: Option<String>) {
+        if let Some(process) = self.table.processes.get_mut(&pid) {
+            process.place = Place::Home;
+            process.stay = stay.clone().map(StayReason::Because);
+        }
+        if stay.is_some() {
+            self.revisit_later(pid, REVISIT_FIRST);
+        }
+        for stopped in threads {
+            let tid = stopped.tid();
+            if tid != pid {
+                self.table.add_thread(tid, pid, ThreadState::Dead);
+            }
+            self.resume(stopped, 0);
+        }
+    }
+
+    fn revisit_later(&mut self, pid: Tid, after: Duration) {
+        let Some(serial) = self.table.processes.get(&pid).map(|process| process.serial) else { return };
+        self.timers.set(Instant::now() + after, Timer::Revisit { pid, serial, after });
+    }
+
+    /// A process that stays at home for a reason: is the reason gone?
+    pub(super) fn revisit(&mut self, pid: Tid, serial: u64, after: Duration) {
+        let Some(process) = self.table.processes.get(&pid) else { return };
+        let due = process.serial == serial
+            && process.place == Place::Home
+            && matches!(process.stay, Some(StayReason::Because(_)));
+        if !due || self.elsewhere.node.is_none() {
+            return;
+        }
+        let again = (after * 2).min(REVISIT_LAST);
+        if let Some(why) = stay_reason(pid) {
+            self.stay(pid, why);
+            return self.revisit_later(pid, again);
+        }
+        if let Err(why) = self.send_running(pid, "the stay reason is gone") {
+            self.stay(pid, why);
+            self.revisit_later(pid, again);
+        }
+    }
+
+    fn stay(&mut self, pid: Tid, why: String) {
+        if let Some(process) = self.table.processes.get_mut(&pid) {
+            process.stay = Some(StayReason::Because(why));
+        }
+    }
+
+    /// A fresh image is in place at home: it goes to the node at once.
+    pub(super) fn place_at_exec(&mut self, at: &Stopped) -> Next {
+        let pid = at.tid();
+        let free = self.table.processes.get(&pid).is_some_and(|process| match process.stay {
+            None | Some(StayReason::Because(_)) => process.place == Place::Home,
+            Some(_) => false,
+        });
+        if self.elsewhere.node.is_none() || !free {
+            return Next::Go(0);
+        }
+        match settle_exec(Running::attached(pid).stopped(), Vec::new()) {
+            Ok(thread) => {
+                self.send_fresh(pid, thread);
+                Next::Taken
+            }
+            Err((event, _)) => {
+                self.before_reaping(pid, event);
+                self.reaped(pid);
+                Next::Taken
+            }
+        }
+    }
+
+    fn send_fresh(&mut self, pid: Tid, thread: Stopped) {
+        if let Some(process) = self.table.processes.get_mut(&pid) {
+            process.stay = None;
+            process.place = Place::Home;
+        }
+        let Some(away) = &mut self.elsewhere.node else { return self.resume(thread, 0) };
+        let sent = away.send_out(pid, vec![thread], true, "exec");
+        self.sent(pid, sent).err().inspect(|why| {
+            self.stay(pid, why.clone());
+            self.revisit_later(pid, REVISIT_FIRST);
+        });
+    }
+
+    /// What came of trying to send a process out; the reason when it stays.
+    fn sent(&mut self, pid: Tid, sent: Result<(), NotSent>) -> Result<(), String> {
+        match sent {
+            Ok(()) => {
+                if let Some(process) = self.table.processes.get_mut(&pid) {
+                    process.stay = None;
+                    for tid in process.threads.drain(..).filter(|tid| *tid != pid) {
+                        self.table.threads.remove(&tid);
+                    }
+                    process.threads.push(pid);
+                }
+                self.set_away(pid);
+                Ok(())
+            }
+            Err(NotSent::Stay(threads, why)) => {
+                for stopped in threads {
+                    self.resume(stopped, 0);
+                }
+                Err(why)
+            }
+            Err(NotSent::Gone(event, _)) => {
+                self.before_reaping(pid, event);
+                self.reaped(pid);
+                Err("it has ended".into())
+            }
+        }
+    }
+
+    fn set_away(&mut self, pid: Tid) {
+        if let Some(thread) = self.table.threads.get_mut(&pid) {
+            thread.state = ThreadState::Away;
+        }
+    }
+
+    /// Sends a process out that runs at home.
+    fn send_running(&mut self, pid: Tid, reason: &str) -> Result<(), String> {
+        let threads = self.stop_process(pid)?;
+        let Some(away) = &mut self.elsewhere.node else { return Err("no node".into()) };
+        let sent = away.send_out(pid, threads, false, reason);
+        self.sent(pid, sent)
+    }
+
+    /// Stops all threads of a process at home, leader first.
+    fn stop_process(&mut self, pid: Tid) -> Result<Vec<Stopped>, String> {
+        let Some(process) = self.table.processes.get(&pid) else { return Err("it has ended".into()) };
+        let execs = process.execs;
+        let mut tids = process.threads.clone();
+        tids.sort_by_key(|tid| *tid != pid);
+        for tid in &tids {
+            match self.table.threads.get(tid).map(|thread| &thread.state) {
+                Some(ThreadState::Running(running)) => drop(running.interrupt()),
+                Some(ThreadState::Listening(_)) => return Err("it is stopped".into()),
+                _ => return Err("one of its threads is held".into()),
+            }
+        }
+        let until = Instant::now() + STOP_TIMEOUT;
+        let mut stopped: Vec<Stopped> = Vec::new();
+        for tid in &tids {
+            match self.stop_thread(*tid, until) {
+                Ok(thread) => stopped.push(thread),
+                Err(why) => {
+                    for thread in stopped {
+                        self.resume(thread, 0);
+                    }
+                    return Err(why);
+                }
+            }
+        }
+        let same = self
+            .table
+            .processes
+            .get(&pid)
+            .is_some_and(|process| process.execs == execs && process.threads.len() == stopped.len());
+        if same {
+            return Ok(stopped);
+        }
+        for thread in stopped {
+            self.resume(thread, 0);
+        }
+        Err("it changed meanwhile".into())
+    }
+
+    /// Waits for a thread that was interrupted. Other stops that come first are handled as ever.
+    fn stop_thread(&mut self, tid: Tid, until: Instant) -> Result<Stopped, String> {
+        loop {
+            match wait::poll(tid) {
+                Ok(Some((_, Event::Stopped(Stop::Interrupt), _))) => {
+                    return Ok(Running::attached(tid).stopped());
+                }
+                Ok(Some((_, event, _))) => {
+                    self.report(tid, event);
+                    if !matches!(event, Event::Stopped(_)) {
+                        return Err("a thread of it has ended".into());
+                    }
+                }
+                Ok(None) if Instant::now() < until => {
+                    // Its stop signals this process: nothing to do but to let it run.
+                    rustix::thread::sched_yield();
+                }
+                Ok(None) => return Err("one of its threads sleeps and cannot be stopped".into()),
+                Err(_) => return Err("a thread of it has ended".into()),
+            }
+        }
+    }
+
+    /// `mosix migrate`.
+    pub(super) fn migrate(&mut self, ticket: Ticket, pid: Tid, to: &str) {
+        let name = self.elsewhere.node.as_ref().map(|away| away.name().to_string());
+        let result = match (to, &name) {
+            ("home", Some(_)) => {
+                let asked = self
+                    .elsewhere
+                    .node
+                    .as_mut()
+                    .is_some_and(|away| away.bring(pid, "asked for by `mosix migrate`", None));
+                if asked { Ok(()) } else { Err("not possible: it is moving already".to_string()) }
+            }
+            (to, Some(name)) if to == name => {
+                if let Some(process) = self.table.processes.get_mut(&pid) {
+                    process.stay = None;
+                }
+                let sent = self.send_running(pid, "asked for by `mosix migrate`");
+                sent.map_err(|why| format!("not possible: {why}"))
+            }
+            _ => Err(format!("not possible: no link to {to}")),
+        };
+        match result {
+            Ok(()) => {
+                self.elsewhere.waiting.push((pid, ticket));
+                self.away_actions();
+            }
+            Err(why) => {
+                self.away_actions();
+                self.reply(ticket, &Reply::Failed(why));
+            }
+        }
+    }
+
+    /// Takes the node's counts into the report.
+    pub(super) fn count_away(&mut self) {
+        let Some(away) = &self.elsewhere.node else { return };
+        self.stats.calls.local = away.counts.local;
+        self.stats.calls.forwarded = away.counts.forwarded;
+        self.stats.calls.gone_home =
+            away.counts.gone_home.iter().map(|(reason, count)| (reason.clone(), *count)).collect();
+        self.stats.cpu_seconds.remote = away.counts.remote_cpu_s;
+        let (sent, received) = away.link().bytes();
+        self.stats.bytes = crate::stats::Bytes { sent, received };
+    }
+
+    /// Says farewell to the node.
+    pub(super) fn leave_node(&mut self) {
+        if let Some(mut away) = self.elsewhere.node.take() {
+            away.farewell();
+        }
+    }
+
+    /// Begins to watch the link.
+    pub(super) fn watch_node(&mut self, away: Away) -> std::io::Result<()> {
+        self.events.add(away.link().fd(), Source::Link)?;
+        self.elsewhere.node = Some(away);
+        Ok(())
+    }
+}

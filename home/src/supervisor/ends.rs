@@ -1,0 +1,39 @@
+//! Ends of threads and processes.
+
+use tracee::{Event, Tid, clock};
+
+use super::Supervisor;
+
+impl Supervisor {
+    /// A thread has ended, and what waits for it does not know yet: while it is not reaped here, its process is a
+    /// zombie that its parent cannot see. So what is written now is complete before a shell goes on.
+    pub(super) fn before_reaping(&mut self, tid: Tid, event: Event) {
+        if let Some(trace) = &mut self.trace {
+            trace.ended(tid, event);
+        }
+        if !self.table.processes.contains_key(&tid) {
+            return;
+        }
+        if let Ok(time) = clock::process_cpu_time(tid) {
+            self.stats.cpu_seconds.home += time.as_secs_f64();
+        }
+        self.on_process_end(tid, event);
+        if tid == self.first && !self.first_has_ended {
+            self.first_has_ended = true;
+            if let Some(trace) = &mut self.trace {
+                trace.flush();
+            }
+            self.write_stats();
+            self.console.release();
+        }
+    }
+
+    /// The end has been taken from the kernel. A leader's end is reported when all other threads are gone: it is
+    /// the process's end.
+    pub(super) fn reaped(&mut self, tid: Tid) {
+        if self.table.remove_process(tid).is_none() {
+            self.on_thread_end(tid);
+            self.table.remove_thread(tid);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Prints `docs/SYSCALLS.md`.
+
+fn main() {
+    print!("{}", syscall_table::docs::markdown());
+}
