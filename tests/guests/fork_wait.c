@@ -112,11 +112,11 @@ static void raw_clones(void)
     ok("clone, CLONE_VFORK");
 
     pid_t parent_tid = 0;
+    set_handler(SIGUSR1, SIG_IGN, 0);
     pid = OK(clone(clone_body, stack + size, CLONE_PARENT_SETTID | CLONE_FILES | SIGUSR1, (void *)&counter,
                    &parent_tid, NULL, NULL));
     EQ(parent_tid, pid);
     int status;
-    set_handler(SIGUSR1, SIG_IGN, 0);
     pid_t got;
     while ((got = waitpid(pid, &status, __WCLONE)) < 0 && errno == EINTR)
         ;
