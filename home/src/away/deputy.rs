@@ -160,6 +160,8 @@ pub(super) struct Serving {
     pub(super) places: Vec<u64>,
     pub(super) bufs: Vec<Buf>,
     pub(super) nr: u32,
+    pub(super) args: [u64; 6],
+    pub(super) mask: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
