@@ -21,7 +21,10 @@ const RT_SIGSUSPEND: u64 = 130;
 impl Session {
     /// A thread stopped at the filter: it wants something that its own kernel does not do for it.
     pub(crate) fn on_call(&mut self, host: Tid, stopped: Stopped) -> Result<(), SessionError> {
-        let Ok(regs) = stopped.regs() else { return Ok(self.lost(host, stopped)) };
+        let Ok(regs) = stopped.regs() else {
+            self.lost(host, stopped);
+            return Ok(());
+        };
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         let key = thread.process;
         let (nr, args) = (regs.orig_rax as u32, regs.args());
