@@ -66,7 +66,6 @@ pub(crate) struct Session {
     pub(crate) hosts: HashMap<Tid, ProcessKey>,
     pub(crate) early: Early,
     pub(crate) local_calls: u64,
-    pub(crate) trace_local: bool,
 }
 
 /// Serves one home until it says farewell, the link is lost or SIGTERM comes. The calling process must have a single thread and no
@@ -100,7 +99,6 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
         hosts: HashMap::new(),
         early: Early::new(),
         local_calls: 0,
-        trace_local,
     };
     let ended = session.run(&signals);
     session.end_all();
