@@ -134,8 +134,7 @@ impl Session {
         let mut temporary = None;
         if wait != Wait::No {
             mask = Some(stopped.sigmask().unwrap_or(0));
-            temporary =
-                call.and_then(table::temp_mask_arg).and_then(|at| temporary_mask(host, at, &args));
+            temporary = call.and_then(table::temp_mask_arg).and_then(|at| temporary_mask(host, at, &args));
         }
         let deadline = match wait {
             Wait::Timed(how) => match again {
