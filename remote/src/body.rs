@@ -145,6 +145,8 @@ pub(crate) struct Asked {
     pub(crate) deadline: Option<Instant>,
     /// Mask the thread waits under: its own, or the call's temporary one.
     pub(crate) mask: u64,
+    /// A resource limit to set here as well once home has granted it: number, soft, hard.
+    pub(crate) limit: Option<(i32, u64, u64)>,
     /// Address and value of a temporary mask.
     pub(crate) temporary: Option<(u64, u64)>,
 }

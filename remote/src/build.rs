@@ -301,13 +301,23 @@ fn limit(host: Tid, image: &Image) {
     }
 }
 
-/// Seizes a fresh process and stops it.
+/// Seizes a fresh process and stops it in pause(2). It reports itself before its filter is installed (afterwards it
+/// could not): only in pause is it certain that the filter holds.
 fn take_over(host: Tid) -> Result<Stopped, BuildError> {
-    let running = Running::seize(host, OPTIONS)?;
+    const PAUSE: u32 = 34;
+    let mut running = Running::seize(host, OPTIONS)?;
     running.interrupt()?;
-    match wait::block(host)? {
-        (_, Event::Stopped(_), _) => Ok(running.stopped()),
-        (tid, event, time) => Err(InjectError::Gone(tid, event, time).into()),
+    loop {
+        match wait::block(host)? {
+            (_, Event::Stopped(_), _) => {
+                let stopped = running.stopped();
+                if stopped.regs()?.call() == Some(PAUSE) {
+                    return Ok(stopped);
+                }
+                running = stopped.resume(Resume::Syscall, 0)?;
+            }
+            (tid, event, time) => return Err(InjectError::Gone(tid, event, time).into()),
+        }
     }
 }
 

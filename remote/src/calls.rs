@@ -13,6 +13,8 @@ use crate::body::{Ask, Asked, Native, PendingDeadline, State};
 use crate::marshal::{self, Guest};
 use crate::session::{Session, SessionError, libc_errno::EFAULT};
 
+/// Limits that are enforced where the memory is: CPU, DATA, STACK, MEMLOCK, AS.
+const LIMITS_HERE: [i32; 5] = [0, 2, 3, 8, 9];
 /// rt_sigsuspend, for calls with a temporary mask.
 const RT_SIGSUSPEND: u64 = 130;
 
@@ -114,7 +116,7 @@ impl Session {
         self.say(key, &FromBody::GoHome(reason.into()))
     }
 
-    fn forward(&mut self, host: Tid, stopped: Stopped, regs: Regs) -> Result<(), SessionError> {
+    pub(crate) fn forward(&mut self, host: Tid, stopped: Stopped, regs: Regs) -> Result<(), SessionError> {
         let (nr, args) = (regs.orig_rax as u32, regs.args());
         let mut plan = match table::plan(nr, args, &mut Guest(host)) {
             Ok(plan) => plan,
@@ -157,7 +159,8 @@ impl Session {
             mask: waits_under,
             seen: thread.seen,
         };
-        let asked = Asked { bufs: plan.bufs, deadline, mask: waits_under.unwrap_or(0), temporary };
+        let asked =
+            Asked { bufs: plan.bufs, deadline, mask: waits_under.unwrap_or(0), limit: None, temporary };
         thread.state = State::Asking(stopped, Box::new(regs), Ask::Call(Box::new(asked)));
         let key = thread.key;
         self.ask(key, &Up::Call(call))
@@ -180,6 +183,13 @@ impl Session {
         };
         match (ask, outcome) {
             (Ask::Call(asked), Outcome::Done(ret)) => {
+                if let (0, Some((resource, soft, hard))) = (ret, asked.limit) {
+                    let process = self.threads.get(&host).map(|thread| thread.process);
+                    let own = process.and_then(|key| self.processes.get(&key)).map(|process| process.host);
+                    if let Some(own) = own.filter(|_| LIMITS_HERE.contains(&resource)) {
+                        tracee::restore::limit(own, resource, soft, hard);
+                    }
+                }
                 let written = write_outs(host, &asked.bufs, &outs);
                 let ret = if written.is_err() && ret >= 0 { -i64::from(EFAULT) } else { ret };
                 self.answer(host, stopped, regs, ret)

@@ -341,6 +341,9 @@ impl Session {
         }
         let parent = process.vfork_parent;
         let ended = FromBody::Ended { status, cpu_s: time.user_s + time.system_s };
+        // Before the end: home's report may be complete with it.
+        let counters = Control::Counters { local: self.local_calls, live_cpu_s: 0.0 };
+        send(&mut self.link, Channel::CONTROL, &counters)?;
         self.processes.remove(&key);
         self.say(key, &ended)?;
         if let Some(thread) = thread {

@@ -37,10 +37,17 @@ mod nr {
     pub(super) const EXECVE: u32 = 59;
     pub(super) const EXIT: u32 = 60;
     pub(super) const RT_SIGTIMEDWAIT: u32 = 128;
+    pub(super) const PRCTL: u32 = 157;
+    pub(super) const SETRLIMIT: u32 = 160;
     pub(super) const FUTEX: u32 = 202;
     pub(super) const EXIT_GROUP: u32 = 231;
     pub(super) const EXECVEAT: u32 = 322;
+    pub(super) const PRLIMIT64: u32 = 302;
     pub(super) const CLONE3: u32 = 435;
+    pub(super) const FUTEX_WAITV: u32 = 449;
+    pub(super) const FUTEX_WAKE: u32 = 454;
+    pub(super) const FUTEX_WAIT: u32 = 455;
+    pub(super) const FUTEX_REQUEUE: u32 = 456;
 }
 
 impl Session {
@@ -80,16 +87,42 @@ impl Session {
             nr::MMAP => self.mmap(host, stopped, regs),
             // Memory of a body is its own: what is shared between processes has kept its process at home. So a
             // futex that is not marked private is private here.
-            nr::FUTEX => {
+            nr::FUTEX | nr::FUTEX_WAITV | nr::FUTEX_WAKE | nr::FUTEX_WAIT | nr::FUTEX_REQUEUE => {
                 self.local_calls += 1;
                 self.run_local(host, stopped, Native::Plain);
                 Ok(())
             }
+            // The thread's name is the deputy's.
+            nr::PRCTL => self.forward(host, stopped, regs),
+            nr::SETRLIMIT => self.set_limit(host, stopped, regs, args[0], args[1]),
+            nr::PRLIMIT64 => self.set_limit(host, stopped, regs, args[1], args[2]),
             number => {
                 let name = syscall_table::by_number(number).map_or("an unknown call", |call| call.name);
                 self.go_home(host, stopped, regs, name)
             }
         }
+    }
+
+    /// A limit is home's to grant, and enforced where the memory is.
+    fn set_limit(
+        &mut self,
+        host: Tid,
+        stopped: Stopped,
+        regs: Regs,
+        resource: u64,
+        new: u64,
+    ) -> Result<(), SessionError> {
+        let limit = match (memory::read_u64(host, new), memory::read_u64(host, new + 8)) {
+            (Ok(soft), Ok(hard)) => Some((resource as i32, soft, hard)),
+            _ => None,
+        };
+        self.forward(host, stopped, regs)?;
+        if let Some(State::Asking(_, _, Ask::Call(asked))) =
+            self.threads.get_mut(&host).map(|thread| &mut thread.state)
+        {
+            asked.limit = limit;
+        }
+        Ok(())
     }
 
     fn clone3(&mut self, host: Tid, stopped: Stopped, regs: Regs) -> Result<(), SessionError> {
