@@ -26,11 +26,6 @@ impl Console {
         self.held = None;
     }
 
-    /// Whether `-v` was given.
-    pub fn is_verbose(&self) -> bool {
-        self.held.is_some()
-    }
-
     /// One line for the user who asked for them (`-v`).
     pub fn verbose(&mut self, line: std::fmt::Arguments<'_>) {
         if let Some(file) = &mut self.held {

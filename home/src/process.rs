@@ -75,6 +75,8 @@ pub struct Thread {
     /// It was in a group-stop, and the call it is in has been interrupted by that; see [`crate::supervisor`]'s
     /// repairs.
     pub group_stopped: bool,
+    /// At the end of its execve it shall repeat it without us.
+    pub lost_privilege: bool,
     /// A repaired call under way.
     pub repair: Option<crate::supervisor::Repair>,
 }
@@ -97,7 +99,7 @@ pub enum ThreadState {
 impl Thread {
     /// A thread that runs.
     pub fn new(tid: Tid, pid: Tid, state: ThreadState) -> Thread {
-        Thread { tid, pid, state, newborn: false, group_stopped: false, repair: None }
+        Thread { tid, pid, state, newborn: false, group_stopped: false, lost_privilege: false, repair: None }
     }
 }
 
@@ -163,10 +165,5 @@ impl Table {
         }
         process.threads.push(pid);
         process.execs += 1;
-    }
-
-    /// The process of a thread.
-    pub fn process_of(&self, tid: Tid) -> Option<&Process> {
-        self.processes.get(&self.threads.get(&tid)?.pid)
     }
 }

@@ -4,6 +4,7 @@
 //! - `dispatch` is the one `match` over what ptrace reports; `births` and `ends` are its longer arms;
 //! - `hooks` are the points at which the away side takes part;
 //! - `repair` keeps ignored signals from changing what a program at home sees;
+//! - `setuid` and `tracers` let go of programs that must not be traced;
 //! - `placement` keeps this thread on the core of the process it serves.
 
 mod away;
@@ -15,7 +16,9 @@ mod events;
 mod hooks;
 mod placement;
 mod repair;
+mod setuid;
 mod timers;
+mod tracers;
 
 use std::fs::File;
 use std::io;
@@ -41,6 +44,10 @@ use crate::trace::Trace;
 /// SIGCHLD and SIGTERM as libc has them on every Linux architecture we run on.
 const SIGCHLD: i32 = rustix::process::Signal::CHILD.as_raw();
 const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
+
+/// Reports taken before everything else has its turn: a storm of processes must not keep the control socket and the
+/// timers waiting.
+const REPORTS_MAX: usize = 256;
 
 /// What a supervisor is started with. All descriptors have FD_CLOEXEC.
 #[derive(Default)]
@@ -73,7 +80,6 @@ pub struct Supervisor {
     pub(crate) control: Option<Control>,
     pub(crate) stats: Stats,
     pub(crate) trace: Option<Trace>,
-    pub(crate) home_only: bool,
     pub(crate) elsewhere: away::Elsewhere,
     placement: placement::Placement,
     signals: Signals,
@@ -81,6 +87,9 @@ pub struct Supervisor {
     first_has_ended: bool,
     stop_asked: bool,
     repairs_made: u64,
+    may_trace_anything: bool,
+    /// ptrace has more to report than was taken.
+    more_reports: bool,
 }
 
 /// Why a supervisor could not begin.
@@ -160,7 +169,6 @@ impl Supervisor {
             control,
             stats: Stats::default(),
             trace,
-            home_only: options.home_only,
             elsewhere: away::Elsewhere::default(),
             placement: placement::Placement::new(),
             signals,
@@ -168,6 +176,8 @@ impl Supervisor {
             first_has_ended: false,
             stop_asked: false,
             repairs_made: 0,
+            may_trace_anything: setuid::may_trace_anything(),
+            more_reports: false,
         };
         if let Some(link) = options.node {
             let away = crate::away::Away::meet(link, &first.to_string(), supervisor.trace.is_some())?;
@@ -211,6 +221,9 @@ impl Supervisor {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
+        if self.more_reports {
+            return Some(Instant::now());
+        }
         [self.timers.next(), self.away_deadline()].into_iter().flatten().min()
     }
 
@@ -244,19 +257,24 @@ impl Supervisor {
         }
     }
 
-    /// Takes everything that ptrace has to report.
+    /// Takes what ptrace has to report, up to [`REPORTS_MAX`].
     fn take_reports(&mut self) {
-        loop {
+        for _ in 0..REPORTS_MAX {
             match wait::next(|tid, event| self.before_reaping(tid, event)) {
                 Ok(Some((tid, event, _))) => self.report(tid, event),
-                Ok(None) => return,
+                Ok(None) => {
+                    self.more_reports = false;
+                    return;
+                }
                 Err(_) => {
                     // ECHILD: nothing is traced any more, whatever the table says.
                     self.table = Table::default();
+                    self.more_reports = false;
                     return;
                 }
             }
         }
+        self.more_reports = true;
     }
 
     /// Everything that must be on disk when the last process is gone. What still runs (after SIGTERM) goes on by

@@ -122,7 +122,8 @@ impl Trace {
             if let Some(open) = self.open.remove(&tid) {
                 // exit(2) and calls cut short by SIGKILL have no end.
                 self.resume_line(tid, &open);
-                self.finish_call(&render::no_exit(&open.entry), "home");
+                let rest = render::no_exit(&open.entry, open.nr, open.args);
+                self.finish_call(&rest, "home");
             }
             let how = match event {
                 Event::Exited(status) => format!("exited with {status}"),
@@ -137,6 +138,13 @@ impl Trace {
             };
             self.whole_line(tid, &format!("+++ {how} +++"));
         }
+        self.alive = self.alive.saturating_sub(1);
+    }
+
+    /// A thread is not traced any more.
+    pub fn forgotten(&mut self, tid: Tid) {
+        self.end_open_line();
+        self.open.remove(&tid);
         self.alive = self.alive.saturating_sub(1);
     }
 

@@ -6,7 +6,7 @@ use serde_bytes::ByteBuf;
 use syscall_table::{self as table, PlanError, TempMask, Wait, Where};
 use tracee::ptrace::{Resume, Stopped};
 use tracee::regs::Regs;
-use tracee::{Errno, Tid, memory};
+use tracee::{Tid, memory};
 use wire::session::{Call, FromBody, Outcome, Up};
 
 use crate::body::{Ask, Asked, Native, PendingDeadline, State};
@@ -21,7 +21,10 @@ const RT_SIGSUSPEND: u64 = 130;
 impl Session {
     /// A thread stopped at the filter: it wants something that its own kernel does not do for it.
     pub(crate) fn on_call(&mut self, host: Tid, stopped: Stopped) -> Result<(), SessionError> {
-        let Ok(regs) = stopped.regs() else { return Ok(self.lost(host, stopped)) };
+        let Ok(regs) = stopped.regs() else {
+            self.lost(host, stopped);
+            return Ok(());
+        };
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         let key = thread.process;
         let (nr, args) = (regs.orig_rax as u32, regs.args());
@@ -194,8 +197,12 @@ impl Session {
                         tracee::restore::limit(own, resource, soft, hard);
                     }
                 }
-                let written = write_outs(host, &asked.bufs, &outs);
-                let ret = if written.is_err() && ret >= 0 { -i64::from(EFAULT) } else { ret };
+                // As far as it could be written, as the kernel counts it; what is left out is lost.
+                let ret = match write_outs(host, &asked.bufs, &outs) {
+                    Err(data) if data > 0 && ret > 0 => data as i64,
+                    Err(_) if ret >= 0 => -i64::from(EFAULT),
+                    _ => ret,
+                };
                 self.answer(host, stopped, regs, ret)
             }
             (Ask::Call(asked), Outcome::Interrupted(code)) => {
@@ -304,13 +311,22 @@ fn temporary_mask(host: Tid, at: TempMask, args: &[u64; 6]) -> Option<(u64, u64)
     memory::read_u64(host, address).ok().map(|mask| (address, mask))
 }
 
-fn write_outs(host: Tid, bufs: &[table::Buf], outs: &[(u16, u32, ByteBuf)]) -> Result<(), Errno> {
+/// Writes results into the guest. `Err`: how many bytes of data (what a read returns) were written before a bad page.
+fn write_outs(host: Tid, bufs: &[table::Buf], outs: &[(u16, u32, ByteBuf)]) -> Result<(), usize> {
+    let mut data = 0;
     for (buf, offset, bytes) in outs {
-        let Some(target) = bufs.get(usize::from(*buf)) else { return Err(Errno::EFAULT) };
+        let Some(target) = bufs.get(usize::from(*buf)) else { return Err(0) };
         if u64::from(*offset) + bytes.len() as u64 > u64::from(target.room) {
-            return Err(Errno::EFAULT);
+            return Err(0);
         }
-        memory::write_all(host, target.addr + u64::from(*offset), bytes)?;
+        let written = memory::write(host, target.addr + u64::from(*offset), bytes);
+        if matches!(target.out, table::Out::Ret { .. }) {
+            data += written;
+        }
+        // select(2) ignores that its timeout cannot be written back.
+        if written < bytes.len() && target.out != table::Out::Always {
+            return Err(data);
+        }
     }
     Ok(())
 }

@@ -425,9 +425,7 @@ const SIGCHLD: i32 = 17;
 
 /// The errnos and signals of the kernel that the executor itself uses.
 pub(crate) mod libc_errno {
-    pub(crate) const EPERM: i32 = 1;
     pub(crate) const ECHILD: i32 = 10;
-    pub(crate) const EAGAIN: i32 = 11;
     pub(crate) const ENOMEM: i32 = 12;
     pub(crate) const EFAULT: i32 = 14;
     pub(crate) const EINVAL: i32 = 22;

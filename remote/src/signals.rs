@@ -171,7 +171,10 @@ impl Session {
     fn on_exit_of_call(&mut self, host: Tid, stopped: Stopped, native: Native) -> Result<(), SessionError> {
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         let Some(process) = self.processes.get_mut(&thread.process) else { return Ok(()) };
-        let Ok(regs) = stopped.regs() else { return Ok(self.lost(host, stopped)) };
+        let Ok(regs) = stopped.regs() else {
+            self.lost(host, stopped);
+            return Ok(());
+        };
         if let Native::TimedWait(address) = native {
             if regs.ret() == -4 && !process.may_run() {
                 settle_call(&stopped);

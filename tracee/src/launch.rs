@@ -112,15 +112,25 @@ pub fn launch(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Fai
     }
 }
 
+/// Becomes `argv` without a supervisor. Returns only when the command could not be started.
+pub fn execute_alone(argv: &[OsString]) -> Failure {
+    match c_strings(argv) {
+        Ok(argv) => {
+            restore_what_the_runtime_changed();
+            execute(&argv)
+        }
+        Err(failure) => failure,
+    }
+}
+
+fn c_strings(argv: &[OsString]) -> Result<Vec<CString>, Failure> {
+    let strings =
+        argv.iter().map(|argument| CString::new(argument.as_bytes())).collect::<Result<Vec<_>, _>>();
+    strings.map_err(|_| Failure { status: STATUS_OWN_FAILURE, message: "an argument has a NUL byte".into() })
+}
+
 fn prepare(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Result<Vec<CString>, Failure> {
-    let argv = argv
-        .iter()
-        .map(|argument| CString::new(argument.as_bytes()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| Failure {
-        status: STATUS_OWN_FAILURE,
-        message: "an argument has a NUL byte".into(),
-    })?;
+    let argv = c_strings(argv)?;
     // Each thread is a subdirectory, and . and .. count too.
     if std::fs::metadata("/proc/self/task").is_ok_and(|task| task.nlink() > 3) {
         return Err(Failure {
@@ -139,7 +149,9 @@ fn prepare(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Result
         // SAFETY: as above. The supervisor has seized this process; nobody else may.
         unsafe { libc::prctl(libc::PR_SET_PTRACER, 0, 0, 0, 0) };
     }
-    restore_inherited(&mask);
+    restore_what_the_runtime_changed();
+    // SAFETY: `mask` is what sigprocmask gave.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut()) };
     ready.map(|()| argv)
 }
 
@@ -301,7 +313,11 @@ fn execute(argv: &[CString]) -> Failure {
     pointers.push(std::ptr::null());
     // SAFETY: the array is NULL-terminated and its strings live in `argv`.
     unsafe { libc::execvp(file.as_ptr(), pointers.as_ptr()) };
-    let errno = Errno::last();
+    let mut errno = Errno::last();
+    if errno.0 == libc::EACCES && !exists_in_path(file.as_bytes()) {
+        // A directory of PATH that may not be searched; no shell would say "permission denied" for that.
+        errno = Errno(libc::ENOENT);
+    }
     let status = if errno.0 == libc::ENOENT { STATUS_NOT_FOUND } else { STATUS_CANNOT_EXECUTE };
     let name = OsStr::from_bytes(file.as_bytes()).display();
     let message = if status == STATUS_NOT_FOUND && !file.as_bytes().contains(&b'/') {
@@ -312,7 +328,20 @@ fn execute(argv: &[CString]) -> Failure {
     Failure { status, message }
 }
 
-fn restore_inherited(mask: &libc::sigset_t) {
+/// Whether a path, or a file of this name in a directory of PATH, is there.
+fn exists_in_path(file: &[u8]) -> bool {
+    let there = |path: &OsStr| std::fs::metadata(path).is_ok();
+    if file.contains(&b'/') {
+        // Then EACCES says enough.
+        return true;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    path.as_bytes()
+        .split(|byte| *byte == b':')
+        .any(|directory| there(OsStr::from_bytes(&[directory, b"/", file].concat())))
+}
+
+fn restore_what_the_runtime_changed() {
     let handler = if SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
     set_handler(libc::SIGPIPE, handler);
     let closed = CLOSED_STANDARD.load(Ordering::Relaxed);
@@ -320,8 +349,6 @@ fn restore_inherited(mask: &libc::sigset_t) {
         // SAFETY: it is the /dev/null that Rust's runtime opened; only the message of a failed execve could miss it.
         unsafe { libc::close(fd) };
     }
-    // SAFETY: `mask` is what sigprocmask gave.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
 }
 
 fn block_all() -> libc::sigset_t {

@@ -152,8 +152,9 @@ impl Away {
         match finish(process, *refill) {
             Ok(threads) => {
                 self.tell(key, &ToBody::Release);
-                let tids = self.processes.remove(&key).map(|process| process.threads).unwrap_or_default();
-                self.forget(&tids, pid);
+                if let Some(process) = self.processes.remove(&key) {
+                    self.forget(&process.threads, pid, &process.area);
+                }
                 let ms = coming.since.elapsed().as_secs_f64() * 1e3;
                 self.actions.push_back(Action::Moved(Move {
                     pid,
@@ -181,7 +182,6 @@ impl Away {
             let Some(deputy) = self.threads.get_mut(&tid) else { continue };
             match std::mem::replace(&mut deputy.state, State::Busy) {
                 State::Running(running) => all.push(stop(running, signals)?),
-                State::Stopped(stopped) => all.push(stopped),
                 State::Busy => return Err(Errno::ESRCH.into()),
             }
         }

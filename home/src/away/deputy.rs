@@ -116,6 +116,10 @@ impl SharedArea {
     pub(super) fn free(&self, slot: u64) {
         let Some(slots) = &self.0 else { return };
         let mut slots = slots.borrow_mut();
+        // A thread that had not entered the loop yet has none.
+        if slot >= slots.next {
+            return;
+        }
         slots.area.clear(slot);
         slots.area.trim_window(slot, 0);
         slots.free.push(slot);
@@ -130,7 +134,6 @@ impl SharedArea {
 pub struct Deputy {
     pub(super) key: ThreadKey,
     pub(super) process: ProcessKey,
-    pub(super) tid: Tid,
     pub(super) slot: u64,
     pub(super) state: State,
     pub(super) serving: Option<Serving>,
@@ -148,7 +151,6 @@ pub struct Deputy {
 
 pub(super) enum State {
     Running(Running),
-    Stopped(Stopped),
     Busy,
 }
 
@@ -160,6 +162,8 @@ pub(super) struct Serving {
     pub(super) places: Vec<u64>,
     pub(super) bufs: Vec<Buf>,
     pub(super) nr: u32,
+    pub(super) args: [u64; 6],
+    pub(super) mask: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -424,7 +428,7 @@ impl Away {
         }
         // It was made under the mask of the call.
         first.set_sigmask(mask).ok();
-        let mut made = Deputy::new(thread_key, process_key, child, slot);
+        let mut made = Deputy::new(thread_key, process_key, slot);
         made.mask = mask;
         self.threads.insert(child, made);
         self.keys.insert(thread_key, child);
@@ -503,11 +507,10 @@ fn first_mask(maker: &Deputy) -> u64 {
 }
 
 impl Deputy {
-    pub(super) fn new(key: ThreadKey, process: ProcessKey, tid: Tid, slot: u64) -> Deputy {
+    pub(super) fn new(key: ThreadKey, process: ProcessKey, slot: u64) -> Deputy {
         Deputy {
             key,
             process,
-            tid,
             slot,
             state: State::Busy,
             serving: None,

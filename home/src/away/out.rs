@@ -13,13 +13,13 @@ use tracee::ptrace::{Options, Resume, Running, Stopped};
 use tracee::wait::CpuTime;
 use tracee::{Errno, Event, Stop, Tid, maps, restore, wait};
 use wire::message;
-use wire::session::{Dispositions, ProcessKey, ThreadKey, ToBody};
+use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 
 use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
 
-/// Slots whose windows a deputy maps at first.
-const SLOTS: u64 = 64;
+/// Slots whose windows a deputy maps: threads of it and its forks until they exec. Address space only, 8 MiB each.
+const SLOTS: u64 = 512;
 /// A deputy dies with its supervisor; a whole process does not.
 pub(super) const HOLLOW: Options = Options { exit_kill: true, exit_event: false, seccomp: false };
 /// What is asked of processes at home.
@@ -126,7 +126,7 @@ impl Away {
         let since = Instant::now();
         let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
         match self.capture(pid, threads, fresh) {
-            Ok((threads, image, foothold, dispositions)) => {
+            Ok((threads, image, ours, dispositions)) => {
                 let key = ProcessKey(self.key());
                 let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.key())).collect();
                 let encoded = message::encode(&image);
@@ -142,12 +142,17 @@ impl Away {
                     Ok(sent) => bytes += sent,
                     Err(error) => {
                         self.tell(key, &ToBody::Release);
-                        return Err(self.undo(pid, threads, foothold, format!("reading its pages: {error}")));
+                        return Err(self.undo(
+                            pid,
+                            threads,
+                            &ours.ranges(),
+                            format!("reading its pages: {error}"),
+                        ));
                     }
                 }
                 self.tell(key, &ToBody::Commit);
                 for (tid, thread_key) in tids.iter().zip(&keys) {
-                    self.threads.insert(*tid, Deputy::new(*thread_key, key, *tid, u64::MAX));
+                    self.threads.insert(*tid, Deputy::new(*thread_key, key, u64::MAX));
                     self.keys.insert(*thread_key, *tid);
                 }
                 let vdso = image.vdso;
@@ -160,9 +165,9 @@ impl Away {
                         pid,
                         phase: Phase::Leaving(Box::new(leaving)),
                         threads: tids,
-                        foothold,
-                        area: SharedArea::none(),
-                        area_base: 0,
+                        foothold: ours.foothold,
+                        area: SharedArea::new(ours.area),
+                        area_base: ours.area_base,
                         vdso,
                         dispositions,
                         frozen: false,
@@ -172,20 +177,20 @@ impl Away {
                 self.pids.insert(pid, key);
                 Ok(())
             }
-            Err(Failed::Stay(threads, foothold, why)) => Err(match foothold {
-                Some(foothold) => self.undo(pid, threads, foothold, why),
-                None => NotSent::Stay(threads, why),
+            Err(Failed::Stay(threads, ours, why)) => Err(match ours.is_empty() {
+                false => self.undo(pid, threads, &ours, why),
+                true => NotSent::Stay(threads, why),
             }),
             Err(Failed::Gone(event, time)) => Err(NotSent::Gone(event, time)),
         }
     }
 
     /// Takes our pages out of a process that stays.
-    fn undo(&mut self, pid: Tid, mut threads: Vec<Stopped>, foothold: Foothold, why: String) -> NotSent {
+    fn undo(&mut self, pid: Tid, mut threads: Vec<Stopped>, ours: &[(u64, u64)], why: String) -> NotSent {
         let leader = threads.remove(0);
         let removed = maps::read(pid).map_err(|_| InjectError::Ptrace(Errno::ESRCH)).and_then(|mappings| {
             let mut injector = injector(leader, &mappings)?;
-            remove_foothold(&mut injector, &mappings, &[foothold.range()])?;
+            remove_foothold(&mut injector, &mappings, ours)?;
             injector.finish()
         });
         match removed {
@@ -202,10 +207,12 @@ impl Away {
         pid: Tid,
         threads: Vec<Stopped>,
         fresh: bool,
-    ) -> Result<(Vec<Stopped>, Image, Foothold, Dispositions), Failed> {
+    ) -> Result<(Vec<Stopped>, Image, Ours, Dispositions), Failed> {
         let mappings = match if fresh { maps::read(pid) } else { maps::read_with_flags(pid) } {
             Ok(mappings) => mappings,
-            Err(error) => return Err(Failed::Stay(threads, None, format!("reading its maps: {error}"))),
+            Err(error) => {
+                return Err(Failed::Stay(threads, Vec::new(), format!("reading its maps: {error}")));
+            }
         };
         let contents = &mut self.contents;
         let vmas = capture::vmas(&mappings, &[], |mapping| {
@@ -217,25 +224,45 @@ impl Away {
         });
         let vmas = match vmas {
             Ok(vmas) => vmas,
-            Err(error) => return Err(Failed::Stay(threads, None, error.to_string())),
+            Err(error) => return Err(Failed::Stay(threads, Vec::new(), error.to_string())),
         };
         for thread in &threads {
             if let Some(why) = unfinished_call(thread) {
-                return Err(Failed::Stay(threads, None, why));
+                return Err(Failed::Stay(threads, Vec::new(), why));
             }
         }
         let Some(base) = hole(&taken(&mappings), Foothold::BYTES) else {
-            return Err(Failed::Stay(threads, None, "no room for the shim".into()));
+            return Err(Failed::Stay(threads, Vec::new(), "no room for the shim".into()));
         };
         let mut rest = threads.into_iter();
         let Some(leader) = rest.next() else {
             return Err(Failed::Gone(Event::Killed { signal: 9, core: false }, CpuTime::default()));
         };
         let mut done = Vec::new();
+        // What we have mapped so far, for the case that it stays.
+        let mut ours = Vec::new();
         let mut captured = (|| {
             settle_call(&leader)?;
             let mut injector = injector(leader, &mappings)?;
             let foothold = Foothold::install(&mut injector, base)?;
+            ours.push(foothold.range());
+            let bytes = shim::area::bytes(SLOTS);
+            let avoid = [taken(&mappings), vec![foothold.range()]].concat();
+            let mapped = hole(&avoid, bytes)
+                .ok_or(InjectError::Ptrace(Errno(libc_errno::ENOMEM)))
+                .and_then(|at| map_area(&mut injector, &foothold, at, bytes).map(|area| (area, at)));
+            let (area, area_base) = match mapped {
+                Ok(mapped) => mapped,
+                Err(InjectError::Gone(tid, event, time)) => {
+                    return Err(InjectError::Gone(tid, event, time).into());
+                }
+                Err(error) => {
+                    done.push(injector.finish()?);
+                    return Err(CaptureError::Stay(format!("no room for its calls: {error}")));
+                }
+            };
+            ours.push((area_base, area_base + bytes));
+            let mapped = Ours { foothold, area, area_base };
             let mut layout = capture::layout(pid)?;
             layout.brk = capture::brk(&mut injector)?;
             let thread = capture::thread(&mut injector, &foothold, pid, fresh)?;
@@ -252,30 +279,41 @@ impl Away {
                 limits: capture::limits(pid),
             };
             done.push(injector.finish()?);
-            Ok((image, foothold))
+            Ok((image, mapped))
         })();
         for stopped in rest {
             let tid = stopped.tid();
-            captured = captured.and_then(|(mut image, foothold)| {
-                settle_call(&stopped)?;
-                let mut injector = Injector::new(stopped, foothold.site())?;
-                image.threads.push(capture::thread(&mut injector, &foothold, tid, false)?);
-                done.push(injector.finish()?);
-                Ok((image, foothold))
-            });
+            captured = match captured {
+                Ok((mut image, mapped)) => {
+                    let foothold = &mapped.foothold;
+                    (|| {
+                        settle_call(&stopped)?;
+                        let mut injector = Injector::new(stopped, foothold.site())?;
+                        image.threads.push(capture::thread(&mut injector, foothold, tid, false)?);
+                        done.push(injector.finish()?);
+                        Ok(image)
+                    })()
+                    .map(|image| (image, mapped))
+                }
+                Err(error) => {
+                    // It stays: this one is as it was.
+                    done.push(stopped);
+                    Err(error)
+                }
+            };
         }
         match captured {
-            Ok((image, foothold)) => {
+            Ok((image, mapped)) => {
                 let no_child_wait = image
                     .actions
                     .iter()
                     .any(|(number, action)| *number == SIGCHLD && action[1] & SA_NOCLDWAIT != 0);
                 let caught = image.actions.iter().fold(0, |set, (number, _)| set | 1 << (number - 1));
                 let dispositions = Dispositions { ignored: image.ignored, caught, no_child_wait };
-                Ok((done, image, foothold, dispositions))
+                Ok((done, image, mapped, dispositions))
             }
             Err(CaptureError::Inject(InjectError::Gone(_, event, time))) => Err(Failed::Gone(event, time)),
-            Err(error) => Err(Failed::Stay(done, None, error.to_string())),
+            Err(error) => Err(Failed::Stay(done, ours, error.to_string())),
         }
     }
 
@@ -294,7 +332,9 @@ impl Away {
                 }
                 for (start, part) in capture::nonzero_parts(start, &bytes) {
                     sent += part.len() as u64;
-                    self.tell(key, &ToBody::Pages { start, bytes: ByteBuf::from(part) });
+                    let pages = ToBody::Pages { start, bytes: ByteBuf::new() };
+                    // As in `tell`: a link that fails says so when it is driven.
+                    self.link.send(session::process_channel(key), message::encode_with(&pages, part)).ok();
                 }
                 while self.link.queued_bytes() > QUEUE_BYTES_MAX {
                     let until = Instant::now() + std::time::Duration::from_millis(100);
@@ -344,7 +384,7 @@ impl Away {
 
     fn hollow(&mut self, key: ProcessKey, mut leaving: Leaving) -> Result<Leaving, InjectError> {
         let process = self.processes.get_mut(&key).ok_or(Errno::ESRCH)?;
-        let (pid, foothold) = (process.pid, process.foothold);
+        let foothold = process.foothold;
         let threads = std::mem::take(&mut leaving.threads);
         let mut stopped = Vec::new();
         for (thread, image) in threads.into_iter().zip(&leaving.image.threads) {
@@ -355,12 +395,7 @@ impl Away {
         let leader = stopped.remove(0);
         leader.set_options(HOLLOW)?;
         let mut injector = Injector::new(leader, foothold.site())?;
-        let mappings = maps::read(pid).map_err(|_| Errno::ESRCH)?;
-        let avoid = [taken(&mappings), vec![foothold.range()]].concat();
-        let bytes = shim::area::bytes(SLOTS);
-        let base = leaving.image.hole(bytes, &avoid).ok_or(Errno(libc_errno::ENOMEM))?;
-        let area = map_area(&mut injector, &foothold, base, bytes)?;
-        let mut keep = vec![foothold.range(), (base, base + bytes)];
+        let mut keep = vec![foothold.range(), (process.area_base, process.area_base + process.area.bytes())];
         // The kernel shows the command from these pages.
         let layout = &leaving.image.layout;
         let args = (layout.arg_start & !4095, (layout.env_end.max(layout.arg_end) + 4095) & !4095);
@@ -370,8 +405,6 @@ impl Away {
         restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
         set_no_child_wait(&mut injector, &foothold, &process.dispositions)?;
         flush_pending(&mut injector, &foothold, &leaving.image)?;
-        process.area = SharedArea::new(area);
-        process.area_base = base;
         let mask = process.idle_mask();
         injector.saved_mut().orig_rax = u64::MAX;
         *injector.mask_mut() = mask;
@@ -407,7 +440,7 @@ impl Away {
         }
         let Some(process) = self.processes.remove(&key) else { return };
         let Phase::Leaving(leaving) = process.phase else { return };
-        self.forget(&process.threads, process.pid);
+        self.forget(&process.threads, process.pid, &SharedArea::none());
         self.actions.push_back(Action::Moved(Move {
             pid: process.pid,
             from: "home".into(),
@@ -418,7 +451,8 @@ impl Away {
             bytes: leaving.bytes,
             failed: Some(why.into()),
         }));
-        match self.undo(process.pid, leaving.threads, process.foothold, why.into()) {
+        let ours = [process.foothold.range(), (process.area_base, process.area_base + process.area.bytes())];
+        match self.undo(process.pid, leaving.threads, &ours, why.into()) {
             NotSent::Stay(threads, why) => {
                 self.actions.push_back(Action::CameHome { pid: process.pid, threads, stay: Some(why) });
             }
@@ -428,18 +462,32 @@ impl Away {
         }
     }
 
-    pub(super) fn forget(&mut self, threads: &[Tid], pid: Tid) {
+    pub(super) fn forget(&mut self, threads: &[Tid], pid: Tid, area: &SharedArea) {
         self.pids.remove(&pid);
         for tid in threads {
             if let Some(deputy) = self.threads.remove(tid) {
                 self.keys.remove(&deputy.key);
+                area.free(deputy.slot);
             }
         }
     }
 }
 
+/// What of ours is in a process that leaves.
+struct Ours {
+    foothold: Foothold,
+    area: Area,
+    area_base: u64,
+}
+
+impl Ours {
+    fn ranges(&self) -> [(u64, u64); 2] {
+        [self.foothold.range(), (self.area_base, self.area_base + shim::area::bytes(SLOTS))]
+    }
+}
+
 enum Failed {
-    Stay(Vec<Stopped>, Option<Foothold>, String),
+    Stay(Vec<Stopped>, Vec<(u64, u64)>, String),
     Gone(Event, CpuTime),
 }
 
@@ -447,7 +495,7 @@ impl From<InjectError> for Failed {
     fn from(error: InjectError) -> Failed {
         match error {
             InjectError::Gone(_, event, time) => Failed::Gone(event, time),
-            other => Failed::Stay(Vec::new(), None, other.to_string()),
+            other => Failed::Stay(Vec::new(), Vec::new(), other.to_string()),
         }
     }
 }

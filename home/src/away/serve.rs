@@ -13,6 +13,8 @@ use super::deputy::{Phase, Serving, What};
 
 /// prctl, setrlimit, prlimit64: done at both ends.
 const BOTH_SIDES: [u32; 3] = [157, 160, 302];
+/// read, write, pread64, pwrite64, readv, writev, preadv, pwritev, preadv2, pwritev2, fsync, fdatasync.
+const DATA_CALLS: [u32; 12] = [0, 1, 17, 18, 19, 20, 295, 296, 327, 328, 74, 75];
 const CLONE: u32 = 56;
 const EXECVE: u32 = 59;
 const EXIT: u32 = 60;
@@ -43,9 +45,10 @@ impl Away {
                     places: Vec::new(),
                     bufs: Vec::new(),
                     nr: CLONE,
+                    args: [flags | u64::from(exit_signal & 0xff), 0, 0, 0, 0, 0],
+                    mask: None,
                 };
-                let args = [flags | u64::from(exit_signal & 0xff), 0, 0, 0, 0, 0];
-                self.serve(tid, serving, CLONE, args, None);
+                self.serve(tid, serving);
                 Ok(())
             }
             Up::Exec { seq, dir, flags, path, argv, envp, mask, pending } => {
@@ -99,7 +102,8 @@ impl Away {
             return Ok(());
         }
         let Some(deputy) = self.threads.get(&tid) else { return Ok(()) };
-        if call.mask.is_some() && call.seen < deputy.signals {
+        let crossed = call.mask.is_some() && call.seen < deputy.signals;
+        if crossed && !self.is_prompt(tid, call.nr, &call.args) {
             // A signal is on its way to the body: this call could block past it.
             self.reply(tid, call.seq, Outcome::NotMade, Vec::new());
             return Ok(());
@@ -139,13 +143,25 @@ impl Away {
         } else {
             self.nearness.end();
         }
-        let serving = Serving { seq: call.seq, what: What::Call, places, bufs, nr: call.nr };
-        self.serve(tid, serving, call.nr, args, call.mask);
+        let serving =
+            Serving { seq: call.seq, what: What::Call, places, bufs, nr: call.nr, args, mask: call.mask };
+        self.serve(tid, serving);
         Ok(())
     }
 
-    fn serve(&mut self, tid: Tid, serving: Serving, nr: u32, args: [u64; 6], mask: Option<u64>) {
+    /// Whether a call that may block in general does not for what it is about: data of regular files comes and goes
+    /// without an end to the wait that a signal could be, and such a call never answers EINTR.
+    fn is_prompt(&self, tid: Tid, nr: u32, args: &[u64; 6]) -> bool {
+        let pid = self.threads.get(&tid).and_then(|deputy| self.processes.get(&deputy.process));
+        let Some(pid) = pid.map(|process| process.pid) else { return false };
+        DATA_CALLS.contains(&nr)
+            && fs::metadata(format!("/proc/{pid}/fd/{}", args[0] as i32))
+                .is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
+    }
+
+    fn serve(&mut self, tid: Tid, serving: Serving) {
         let quick = serving.what == What::Call;
+        let (nr, args, mask) = (serving.nr, serving.args, serving.mask);
         if let Some(deputy) = self.threads.get_mut(&tid) {
             deputy.serving = Some(serving);
         }
@@ -171,6 +187,14 @@ impl Away {
         let ret = ret.unwrap_or(shim::NOT_MADE);
         let Some(serving) = deputy.serving.take() else { return };
         let child = deputy.child.take();
+        if ret == shim::NOT_MADE
+            && serving.what == What::Call
+            && self.is_prompt(tid, serving.nr, &serving.args)
+        {
+            return self.serve(tid, serving);
+        }
+        let Some(deputy) = self.threads.get(&tid) else { return };
+        let Some(process) = self.processes.get(&deputy.process) else { return };
         let outs = process.area.with(|area| collect(area, slot, &serving, ret)).unwrap_or_default();
         let outcome = match (serving.what, child) {
             (What::Fork { .. }, Some((_, process, thread))) if ret > 0 => {
@@ -229,7 +253,15 @@ impl Away {
         } else {
             (EXECVEAT, [dir as u64, window, arrays[0], arrays[1], flags as u64, 0])
         };
-        let serving = Serving { seq, what: What::Exec, places: Vec::new(), bufs: Vec::new(), nr };
+        let serving = Serving {
+            seq,
+            what: What::Exec,
+            places: Vec::new(),
+            bufs: Vec::new(),
+            nr,
+            args,
+            mask: Some(mask),
+        };
         // The new image inherits the mask, so it must be the body's exactly, not joined with the ignored signals.
         if let Some(deputy) = self.threads.get_mut(&tid) {
             deputy.serving = Some(serving);

@@ -77,6 +77,7 @@ impl Supervisor {
     fn group_stop(&mut self, at: &Stopped) -> Next {
         if let Some(thread) = self.table.threads.get_mut(&at.tid()) {
             thread.group_stopped = true;
+            thread.repair = None;
         }
         Next::Listen
     }
@@ -84,10 +85,21 @@ impl Supervisor {
     /// PTRACE_INTERRUPT of ours, or the end of a group-stop.
     fn interrupted(&mut self, at: &Stopped) -> Next {
         self.end_call_at_deadline(at);
+        if self.table.threads.get(&at.tid()).is_some_and(|thread| !thread.group_stopped) {
+            self.repair(at, 0);
+        }
         self.on_interrupt(at)
     }
 
     fn syscall_stop(&mut self, at: &Stopped) -> Next {
+        if self
+            .table
+            .threads
+            .get_mut(&at.tid())
+            .is_some_and(|thread| std::mem::take(&mut thread.lost_privilege))
+        {
+            return self.execute_without_us(at);
+        }
         self.repaired_call_moved_on(at);
         if let Some(trace) = &mut self.trace {
             trace.syscall(at);
@@ -105,6 +117,15 @@ impl Supervisor {
         if let Some(leader) = self.table.threads.get_mut(&at.tid()) {
             leader.group_stopped = false;
             leader.repair = None;
+        }
+        if let Some(next) = self.let_tracer_go(at.tid()) {
+            return next;
+        }
+        if self.lost_privilege(at.tid())
+            && let Some(leader) = self.table.threads.get_mut(&at.tid())
+        {
+            leader.lost_privilege = true;
+            return Next::Go(0);
         }
         self.on_exec(at)
     }
@@ -132,7 +153,8 @@ impl Supervisor {
     /// Lets a stopped thread go on in the way its process is watched.
     pub(crate) fn resume(&mut self, stopped: Stopped, signal: i32) {
         let tid = stopped.tid();
-        let repaired = self.table.threads.get(&tid).is_some_and(|thread| thread.repair.is_some());
+        let thread = self.table.threads.get(&tid);
+        let repaired = thread.is_some_and(|thread| thread.repair.is_some() || thread.lost_privilege);
         let how = if self.trace.is_some() || repaired { Resume::Syscall } else { Resume::Cont };
         // ESRCH: killed meanwhile, its end is reported next.
         let state = stopped.resume(how, signal).map_or(ThreadState::Dead, ThreadState::Running);
@@ -140,6 +162,7 @@ impl Supervisor {
     }
 
     /// Lets a thread that was held go on.
+    #[allow(dead_code, reason = "nothing at home holds a thread; the away side does")]
     pub(crate) fn release(&mut self, tid: Tid, signal: i32) {
         let Some(thread) = self.table.threads.get_mut(&tid) else { return };
         match std::mem::replace(&mut thread.state, ThreadState::Dead) {
@@ -158,6 +181,9 @@ impl Supervisor {
     fn forget(&mut self, tid: Tid) {
         let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return };
         self.table.threads.remove(&tid);
+        if let Some(trace) = &mut self.trace {
+            trace.forgotten(tid);
+        }
         if let Some(process) = self.table.processes.get_mut(&pid) {
             process.threads.retain(|other| *other != tid);
             if process.threads.is_empty() {
@@ -166,8 +192,12 @@ impl Supervisor {
         }
     }
 
-    /// Whether the program would never see this signal: ignored, or discarded by default and without a handler.
+    /// Whether the program would never see this signal (0 is none, so true): ignored, or discarded by default and
+    /// without a handler.
     pub(crate) fn is_ignored(&self, tid: Tid, signal: i32) -> bool {
+        if signal == 0 {
+            return true;
+        }
         let bit = 1u64 << (signal.clamp(1, 64) - 1);
         let has = |set: Option<u64>| set.is_some_and(|set| set & bit != 0);
         has(crate::procfs::ignored_signals(tid))

@@ -18,6 +18,12 @@ impl Supervisor {
             self.stats.cpu_seconds.home += time.as_secs_f64();
         }
         self.on_process_end(tid, event);
+        if self.table.processes.len() == 1
+            && let Some(control) = self.control.take()
+        {
+            // The last one: nobody shall find a socket that is about to go.
+            control.close();
+        }
         if tid == self.first && !self.first_has_ended {
             self.first_has_ended = true;
             if let Some(trace) = &mut self.trace {

@@ -12,7 +12,8 @@
 //! - write and sendto to a pipe or stream socket return what was written so far. The rest is written by restarting
 //!   with what remains of the arguments, which are put back at the end.
 //!
-//! A stop signal and SIGCONT interrupt these calls without a tracer as well, so there nothing is repaired.
+//! A stop signal and SIGCONT interrupt these calls without a tracer as well, so there nothing is repaired. Our own
+//! PTRACE_INTERRUPT counts as an ignored signal.
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use tracee::{Errno, Stopped, Tid, memory};
 use super::{Supervisor, Timer};
 use crate::process::ThreadState;
 
+const SIGPIPE: i32 = rustix::process::Signal::PIPE.as_raw();
 const EAGAIN: i64 = rustix::io::Errno::AGAIN.raw_os_error() as i64;
 const EINPROGRESS: i64 = rustix::io::Errno::INPROGRESS.raw_os_error() as i64;
 const EINTR: i64 = Errno::EINTR.0 as i64;
@@ -49,15 +51,21 @@ enum Kind {
 }
 
 impl Supervisor {
-    /// At a signal-delivery-stop: repairs the call that the signal has interrupted, if the program ignores it.
+    /// At a signal-delivery-stop: repairs the call that the signal has interrupted, if the program ignores it. Signal
+    /// 0 stands for an interruption of our own.
     pub(super) fn repair(&mut self, at: &Stopped, signal: i32) {
         let Ok(mut regs) = at.regs() else { return };
         let Some(nr) = regs.call() else { return };
         let Some(thread) = self.table.threads.get_mut(&at.tid()) else { return };
         let repair = thread.repair.take().filter(|repair| repair.nr == nr);
         let was_stopped = std::mem::take(&mut thread.group_stopped);
+        if regs.ret() == restart::NOHAND && matches!(repair, Some(Repair { kind: Kind::Wait { .. }, .. })) {
+            // Another signal before the restart: the kernel decides between restart and EINTR at the last one.
+            thread.repair = repair;
+            return;
+        }
         let transferring = matches!(repair, Some(Repair { kind: Kind::Transfer { .. }, .. }));
-        if !transferring && !(regs.ret() == -EINTR || regs.ret() > 0) {
+        if !(transferring || regs.ret() == -EINTR || regs.ret() > 0) {
             return;
         }
         let Some(name) = syscall_table::by_number(nr).map(|call| call.name) else { return };
@@ -136,6 +144,11 @@ impl Supervisor {
         name: &str,
         repair: Option<Repair>,
     ) {
+        let leg_is_over = !matches!(repair, Some(Repair { kind: Kind::Transfer { over: false, .. }, .. }));
+        if signal == SIGPIPE && leg_is_over {
+            // Sent by the write itself: the rest cannot be written.
+            return;
+        }
         let (buffer, length, done) = match repair {
             Some(Repair { kind: Kind::Transfer { buffer, length, done, over }, .. }) => {
                 // At the end of a leg the registers show the whole call; in its midst they show the leg.
@@ -180,8 +193,17 @@ impl Supervisor {
         let (Ok(entry), Ok(mut regs)) = (at.at_syscall_entry(), at.regs()) else { return };
         let same = regs.call() == Some(repair.nr);
         match &mut repair.kind {
-            Kind::Wait { .. } => {
-                if !same || (!entry && regs.ret() != -EINTR) {
+            Kind::Wait { at_deadline, expired, .. } => {
+                if same && !entry && regs.ret() == -EINTR {
+                    // This stop takes the place of the one that our interrupt asked for (ptrace_stop in the kernel's
+                    // signal.c clears JOBCTL_TRAP_STOP).
+                    if *expired {
+                        regs.rax = *at_deadline as u64;
+                        thread.repair = None;
+                        // ESRCH: killed meanwhile.
+                        let _ = at.set_regs(&regs);
+                    }
+                } else if !same || !entry {
                     thread.repair = None;
                 }
             }

@@ -1,16 +1,19 @@
 //! Where the trace's words come from: the system call table.
 
-use syscall_table::by_number;
-use tracee::Tid;
+use syscall_table::render::{self, Style};
+use syscall_table::{GuestRead, Ret, by_number, flags};
 use tracee::ptrace::SigInfo;
+use tracee::{Tid, memory};
 
-/// Column of the `=`, as strace -a has it.
-const RESULT_COLUMN: usize = 40;
+pub use syscall_table::render::Entry;
 
-/// The first half of a call.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    pub text: String,
+/// A stopped thread's memory.
+struct Memory(Tid);
+
+impl GuestRead for Memory {
+    fn read(&mut self, addr: u64, buf: &mut [u8]) -> usize {
+        memory::read(self.0, addr, buf)
+    }
 }
 
 /// A call's name.
@@ -24,32 +27,63 @@ pub fn is_exec(nr: u32) -> bool {
 }
 
 /// What can be shown before a call is made.
-pub fn entry(_tid: Tid, nr: u32, args: [u64; 6]) -> Entry {
-    let count = by_number(nr).map_or(6, |call| call.args.len());
-    let args: Vec<String> = args[..count].iter().map(|arg| format!("{arg:#x}")).collect();
-    Entry { text: format!("{}({}", name(nr), args.join(", ")) }
+pub fn entry(tid: Tid, nr: u32, args: [u64; 6]) -> Entry {
+    render::entry(nr, args, &mut Memory(tid), &Style::default())
 }
 
 /// The rest of it.
-pub fn exit(_tid: Tid, entry: &Entry, _nr: u32, _args: [u64; 6], ret: i64) -> String {
-    format!("{} = {ret}", closing(entry))
+pub fn exit(tid: Tid, entry: &Entry, nr: u32, args: [u64; 6], ret: i64) -> String {
+    render::exit(entry, nr, args, ret, &mut Memory(tid), &Style::default())
 }
 
-/// The rest of a call that never returned.
-pub fn no_exit(entry: &Entry) -> String {
-    format!("{} = ?", closing(entry))
-}
-
-fn closing(entry: &Entry) -> String {
-    format!("){}", " ".repeat((RESULT_COLUMN - 2).saturating_sub(entry.text.chars().count())))
+/// The rest of a call that did not return: it was exit(2) or the thread was killed in it.
+pub fn no_exit(entry: &Entry, nr: u32, args: [u64; 6]) -> String {
+    /// Memory of a thread that is no more.
+    struct Gone;
+    impl GuestRead for Gone {
+        fn read(&mut self, _: u64, _: &mut [u8]) -> usize {
+            0
+        }
+    }
+    if by_number(nr).is_some_and(|call| call.ret == Ret::Never) {
+        render::exit(entry, nr, args, 0, &mut Gone, &Style::default())
+    } else {
+        " <unfinished ...>) = ?".to_owned()
+    }
 }
 
 /// A signal's name.
 pub fn signal(number: i32) -> String {
-    format!("SIG{number}")
+    let known = flags::SIGNAL.bits.iter().find(|(value, _)| i32::try_from(*value) == Ok(number));
+    match (known, number) {
+        (Some((_, name)), _) => (*name).to_owned(),
+        (None, 32) => "SIGRTMIN".to_owned(),
+        (None, 33..=64) => format!("SIGRT_{}", number - 32),
+        (None, _) => number.to_string(),
+    }
 }
 
 /// A siginfo_t in braces.
 pub fn siginfo(info: &SigInfo) -> String {
-    format!("{{si_signo={}, si_code={}, si_pid={}}}", signal(info.signal()), info.code(), info.pid())
+    render::siginfo_text(&info.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_are_named_as_strace_does() {
+        assert_eq!(signal(17), "SIGCHLD");
+        assert_eq!(signal(32), "SIGRTMIN");
+        assert_eq!(signal(34), "SIGRT_2");
+    }
+
+    #[test]
+    fn exit_has_no_result() {
+        let exit_group = syscall_table::by_name("exit_group").unwrap().nr;
+        let first = entry(0, exit_group, [0; 6]);
+        let line = format!("{}{}", first.text, no_exit(&first, exit_group, [0; 6]));
+        assert_eq!(line, "exit_group(0)                           = ?");
+    }
 }
