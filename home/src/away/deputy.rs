@@ -183,7 +183,7 @@ const QUICK_WAIT: Duration = Duration::from_micros(15);
 /// On one core the first of these lets the deputy run.
 const YIELDS: u32 = 2;
 /// For a call that does not block, of the only deputy: the supervisor has nobody else to serve. A timer that is due
-/// before the next tick would cost more than the call: arming and disarming it leave the virtual machine, 9 µs each.
+/// before the next tick would cost more than the call: arming and disarming it took 9 µs each.
 const PROMPT_WAIT: Duration = Duration::from_millis(20);
 
 impl Process {
