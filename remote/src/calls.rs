@@ -120,6 +120,10 @@ impl Session {
     }
 
     pub(crate) fn forward(&mut self, host: Tid, stopped: Stopped, regs: Regs) -> Result<(), SessionError> {
+        if self.threads.len() == 1 {
+            let link = &self.link;
+            self.nearness.calls(host, || link.arrives_on());
+        }
         let (nr, args) = (regs.orig_rax as u32, regs.args());
         let mut plan = match table::plan(nr, args, &mut Guest(host)) {
             Ok(plan) => plan,
