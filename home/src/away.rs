@@ -295,20 +295,15 @@ impl Away {
         self.actions.push_back(Action::Ended { pid: tid, event, time });
     }
 
-    /// The node or the link is gone: its processes end.
-    pub fn lose(&mut self, why: &str) -> Vec<Tid> {
-        let mut lost = Vec::new();
-        for process in self.processes.values() {
-            if matches!(process.phase, Phase::Leaving(_)) {
-                continue;
-            }
-            lost.push(process.pid);
-            self.actions.push_back(Action::Say(format!(
-                "node {} is lost ({why}): process {} was there and is killed",
-                self.name, process.pid
-            )));
-            tracee::signal::kill(process.pid, 9).ok();
-        }
+    /// The node or the link is gone. Returns the processes that were there and must end, each with what its user is
+    /// told by way of its own standard error, so before it is killed.
+    pub fn lose(&mut self, why: &str) -> Vec<(Tid, String)> {
+        let was_there = |process: &&Process| !matches!(process.phase, Phase::Leaving(_));
+        let lost = self.processes.values().filter(was_there).map(|process| {
+            let pid = process.pid;
+            (pid, format!("node {} is lost ({why}): process {pid} was there and is killed", self.name))
+        });
+        let lost = lost.collect();
         let leaving: Vec<_> = self.processes.values().map(|process| process.key).collect();
         for key in leaving {
             self.on_refused(key, why);

@@ -41,8 +41,13 @@ pub enum SessionError {
     /// Home cannot use this node.
     #[error("{0}")]
     Unfit(String),
+    /// SIGTERM.
+    #[error("this node is stopping")]
+    Stopping,
 }
 
+/// The code with which a node closes a link whose session it has ended.
+const ENDED_HERE: u32 = 3;
 /// How long home may take for its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bulk senders stop above this many queued bytes and go on below.
@@ -61,14 +66,13 @@ pub(crate) struct Session {
     pub(crate) hosts: HashMap<Tid, ProcessKey>,
     pub(crate) early: Early,
     pub(crate) local_calls: u64,
-    pub(crate) trace_local: bool,
 }
 
-/// Serves one home until it says farewell or the link is lost. The calling process must have a single thread and no
+/// Serves one home until it says farewell, the link is lost or SIGTERM comes. The calling process must have a single thread and no
 /// other children; it should end after this returns, and every body ends with it.
 pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionError> {
-    let children =
-        Signals::open(&[SIGCHLD]).map_err(|errno| SessionError::System("signalfd", errno.into()))?;
+    let signals =
+        Signals::open(&[SIGCHLD, SIGTERM]).map_err(|errno| SessionError::System("signalfd", errno.into()))?;
     let cache = Cache::open(cache_dir).map_err(|error| SessionError::System("the content cache", error))?;
     let (mut link, home, trace_local) = greet(link, name)?;
     if let Some(why) = unfit(&hello(name), &home) {
@@ -95,10 +99,13 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
         hosts: HashMap::new(),
         early: Early::new(),
         local_calls: 0,
-        trace_local,
     };
-    let ended = session.run(&children);
+    let ended = session.run(&signals);
     session.end_all();
+    if let Err(error) = &ended {
+        // Home learns at once rather than by its timeout. Of a link that has failed it knows.
+        session.link.close(ENDED_HERE, &error.to_string());
+    }
     match ended {
         Err(SessionError::Link(LinkError::Closed { .. })) => Ok(()),
         other => other,
@@ -170,17 +177,19 @@ fn send<T: Serialize>(link: &mut Link, channel: Channel, message: &T) -> Result<
 }
 
 impl Session {
-    fn run(&mut self, children: &Signals) -> Result<(), SessionError> {
+    fn run(&mut self, signals: &Signals) -> Result<(), SessionError> {
         loop {
-            while self.turn(children)? {}
-            self.sleep(children)?;
+            while self.turn(signals)? {}
+            self.sleep(signals)?;
         }
     }
 
     /// Handles what is there; false when there was nothing.
-    fn turn(&mut self, children: &Signals) -> Result<bool, SessionError> {
+    fn turn(&mut self, signals: &Signals) -> Result<bool, SessionError> {
         let mut busy = false;
-        children.take();
+        if signals.take() & (1 << (SIGTERM - 1)) != 0 {
+            return Err(SessionError::Stopping);
+        }
         loop {
             match wait::poll(-1) {
                 Ok(Some((tid, event, time))) => {
@@ -199,14 +208,14 @@ impl Session {
         Ok(busy)
     }
 
-    fn sleep(&mut self, children: &Signals) -> Result<(), SessionError> {
+    fn sleep(&mut self, signals: &Signals) -> Result<(), SessionError> {
         let timeout = self.link.deadline().map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs() as i64,
             tv_nsec: i64::from(timeout.subsec_nanos()),
         });
         let flags = if self.link.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let mut fds = [PollFd::from_borrowed_fd(self.link.fd(), flags), PollFd::new(children, PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(self.link.fd(), flags), PollFd::new(signals, PollFlags::IN)];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(SessionError::System("poll", error.into())),
@@ -402,6 +411,7 @@ impl Session {
 }
 
 pub(crate) const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
 
 /// The errnos and signals of the kernel that the executor itself uses.

@@ -510,7 +510,9 @@ fn make_child(
     now.orig_rax = CLONE3 as u64;
     now.rdi = scratch;
     now.rsi = CLONE_ARGS_BYTES;
-    if let Err(errno) = stopped.set_regs(&now) {
+    // A pending signal would end clone with ERESTARTNOINTR: it can wait until the child is there.
+    let mask = stopped.sigmask().unwrap_or(0);
+    if let Err(errno) = stopped.set_regs(&now).and_then(|()| stopped.set_sigmask(u64::MAX)) {
         return Err(Failure::Errno(stopped, errno));
     }
     let mut stopped = stopped;
@@ -531,12 +533,14 @@ fn make_child(
                         parent.orig_rax = now.orig_rax;
                         parent.rax = now.rax;
                         stopped.set_regs(&parent).ok();
-                        return child(child_host, regs).map(|child| (stopped, child, child_host));
+                        stopped.set_sigmask(mask).ok();
+                        return child(child_host, regs, mask).map(|child| (stopped, child, child_host));
                     }
                     Stop::Syscall => {
                         let ret = now.rax as i64;
                         let errno = Errno::split(ret).err().unwrap_or(Errno(ENOMEM));
                         stopped.set_regs(regs).ok();
+                        stopped.set_sigmask(mask).ok();
                         return Err(Failure::Errno(stopped, errno));
                     }
                     _ => {}
@@ -555,7 +559,7 @@ fn make_child(
 }
 
 /// Waits for a new child's first stop and makes its registers those of a child of the original call.
-fn child(host: Tid, regs: &Regs) -> Result<Stopped, Failure> {
+fn child(host: Tid, regs: &Regs, mask: u64) -> Result<Stopped, Failure> {
     match wait::block(host) {
         Ok((_, Event::Stopped(_), _)) => {
             let stopped = Running::attached(host).stopped();
@@ -565,6 +569,7 @@ fn child(host: Tid, regs: &Regs) -> Result<Stopped, Failure> {
                 now.orig_rax = u64::MAX;
                 stopped.set_regs(&now).ok();
             }
+            stopped.set_sigmask(mask).ok();
             Ok(stopped)
         }
         Ok((tid, event, time)) => Err(Failure::Gone(tid, event, time)),

@@ -366,6 +366,9 @@ fn settle(socket: &OwnedFd, taking: &OwnedFd) -> Result<(), (String, Errno)> {
             let action = if signal == libc::SIGCHLD { libc::SIG_IGN } else { libc::SIG_DFL };
             libc::signal(signal, action);
         }
+        // Rust's runtime has one for its main thread; bodies are forks of this process and must not inherit it.
+        let none = libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        check("sigaltstack", libc::sigaltstack(&none, std::ptr::null_mut()).into())?;
         let core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         libc::setrlimit(libc::RLIMIT_CORE, &core);
     }

@@ -20,5 +20,5 @@ pub mod transport;
 
 pub use bytes::Bytes;
 pub use identity::{Identity, IdentityError, PeerName, Role};
-pub use link::{Incoming, Link, LinkError, Listener};
+pub use link::{HANDSHAKE_TIMEOUT, Incoming, Link, LinkError, Listener};
 pub use transport::{Channel, Transport};

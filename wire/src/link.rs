@@ -39,6 +39,10 @@ const BATCHES_PER_DRIVE: usize = 32;
 /// receive that finds nothing, 0.4 µs, after each small message.
 const LONE_BATCH_BYTES: usize = 4 << 10;
 
+/// How long a peer may take to answer when the network says that nobody is there. ICMP can be forged, so it only asks
+/// the question; but a peer that is gone is known in this time rather than after [`IDLE_TIMEOUT`].
+const DOUBT: Duration = Duration::from_secs(2);
+
 /// How soon a full socket is tried again if the caller does not poll for [`Link::wants_write`].
 const FULL_SOCKET_RETRY: Duration = Duration::from_millis(1);
 
@@ -59,6 +63,8 @@ pub struct Link {
     /// The connection's next timer; now if there was more to send than one `drive` does.
     timer: Option<Instant>,
     failed: Option<LinkError>,
+    /// The network said that nobody is there: without a word of the peer until then, the link is lost.
+    doubted_until: Option<Instant>,
     /// Bytes of the datagrams that the kernel had no room for, and where they split.
     unsent: Option<(usize, Option<usize>, Option<quinn_udp::EcnCodepoint>)>,
     /// Something was queued since `transmit` last found nothing to send.
@@ -126,7 +132,7 @@ impl Link {
     /// When [`drive`](Self::drive) must be called even if nothing arrives.
     pub fn deadline(&self) -> Option<Instant> {
         let handshake = (!self.established).then_some(self.handshake_by);
-        [self.timer, handshake].into_iter().flatten().min()
+        [self.timer, handshake, self.doubted_until].into_iter().flatten().min()
     }
 
     /// Receives what has arrived, runs timers, and sends what is due, each up to 2 MiB.
@@ -138,6 +144,9 @@ impl Link {
             self.conn.handle_timeout(now);
         }
         if !self.established && now >= self.handshake_by {
+            self.on_lost(ConnectionError::TimedOut);
+        }
+        if self.doubted_until.is_some_and(|until| until <= now) {
             self.on_lost(ConnectionError::TimedOut);
         }
         // A caller that spins comes here many times for nothing.
@@ -259,11 +268,8 @@ impl Link {
             let (meta, mut data) = match self.socket.receive() {
                 Ok(Some((meta, batch))) => (meta, BytesMut::from(batch)),
                 Ok(None) => return round > 0,
-                // Only a handshake ends by this: on an established link it may be forged, and the idle timer decides.
                 Err(errno) if socket::nobody_there(errno) => {
-                    if !self.established {
-                        self.fail(LinkError::Unreachable(self.remote, errno));
-                    }
+                    self.on_nobody_there(errno, now);
                     return true;
                 }
                 Err(errno) => {
@@ -273,6 +279,7 @@ impl Link {
             };
             let batch_bytes = data.len();
             self.received_bytes += batch_bytes as u64;
+            self.doubted_until = None;
             let ecn = meta.ecn.and_then(|ecn| quinn_proto::EcnCodepoint::from_bits(ecn as u8));
             while !data.is_empty() {
                 let datagram = data.split_to(meta.stride.clamp(1, data.len()));
@@ -338,6 +345,18 @@ impl Link {
         self.established = true;
     }
 
+    /// A handshake ends by this. An established link asks the peer itself once more, if its port is closed: a network
+    /// that is unreachable may come back, and the idle timer decides.
+    fn on_nobody_there(&mut self, errno: rustix::io::Errno, now: Instant) {
+        if !self.established {
+            self.fail(LinkError::Unreachable(self.remote, errno));
+        } else if errno == rustix::io::Errno::CONNREFUSED && self.doubted_until.is_none() {
+            self.doubted_until = Some(now + DOUBT);
+            self.conn.ping();
+            self.untold = true;
+        }
+    }
+
     fn on_lost(&mut self, reason: ConnectionError) {
         let peer = self.peer_text();
         let unanswered = self.is_client && !self.established && reason == ConnectionError::TimedOut;
@@ -368,11 +387,7 @@ impl Link {
                     self.timer = Some(now + FULL_SOCKET_RETRY);
                     return;
                 }
-                Sent::NobodyThere(errno) => {
-                    if !self.established {
-                        self.fail(LinkError::Unreachable(self.remote, errno));
-                    }
-                }
+                Sent::NobodyThere(errno) => self.on_nobody_there(errno, now),
             }
             self.unsent = None;
         }

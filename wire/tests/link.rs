@@ -274,6 +274,30 @@ fn a_dead_peer_is_reported_within_10_s() {
     drop(server);
 }
 
+/// The peer's process is gone and its port with it: the next keep-alive finds that out.
+#[test]
+fn a_closed_port_is_noticed_before_the_idle_timer() {
+    let (mut client, server) = pair();
+    drop(server);
+    let died = Instant::now();
+    let lost = loop {
+        if let Err(lost) = client.drive(Instant::now()) {
+            break lost;
+        }
+        client.wait(died + PATIENCE).unwrap();
+    };
+    assert!(matches!(&lost, LinkError::Lost(_)), "{lost}");
+    assert!(died.elapsed() < Duration::from_secs(6), "{:?}", died.elapsed());
+}
+
+/// Two listeners on one port would each hear half of the peers.
+#[test]
+fn a_second_listener_is_refused() {
+    let first = Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let second = Listener::bind(first.local_addr().unwrap());
+    assert!(matches!(second, Err(LinkError::Socket(_, rustix::io::Errno::ADDRINUSE))));
+}
+
 #[test]
 fn an_idle_link_lives() {
     let (mut client, mut server) = pair();

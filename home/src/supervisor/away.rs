@@ -15,6 +15,7 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// A process that came home for a call is looked at again after this long, then after twice as long, and so on.
 const REVISIT_FIRST: Duration = Duration::from_millis(10);
 const REVISIT_LAST: Duration = Duration::from_secs(2);
+const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 
 /// What the supervisor keeps of the node beside the away processes themselves.
 #[derive(Default)]
@@ -79,7 +80,11 @@ impl Supervisor {
                 busy
             }
             Err(error) => {
-                away.lose(&error.to_string());
+                for (pid, line) in away.lose(&error.to_string()) {
+                    self.console.say(pid, format_args!("{line}"));
+                    // ESRCH: it has ended by itself.
+                    tracee::signal::kill(pid, SIGKILL).ok();
+                }
                 self.away_actions();
                 self.count_away();
                 let lost = self.elsewhere.node.take();

@@ -79,6 +79,9 @@ pub struct Listener {
 impl Listener {
     /// Listens on a UDP address.
     pub fn bind(addr: SocketAddr) -> Result<Listener, LinkError> {
+        // Sockets that share a port may be joined by another listener of the same user, and each would get half of
+        // the peers. A socket that does not share tells whether one is there.
+        drop(UdpSocket::bind(addr).map_err(LinkError::socket("bind a UDP port"))?);
         let udp = bind_shared(addr)?;
         let state = UdpSocketState::new((&udp).into()).map_err(LinkError::socket("set up a UDP socket"))?;
         let buffer = vec![0; 64 << 10].into();

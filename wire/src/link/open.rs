@@ -97,6 +97,7 @@ impl Link {
             handshake_by: now + HANDSHAKE_TIMEOUT,
             timer: Some(now),
             failed: None,
+            doubted_until: None,
             unsent: None,
             untold: true,
             out: Vec::new(),
