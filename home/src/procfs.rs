@@ -63,6 +63,19 @@ pub fn caught_signals(tid: Tid) -> Option<u64> {
     u64::from_str_radix(status_field(&status(tid)?, "SigCgt:")?, 16).ok()
 }
 
+/// A file of its own in /proc that a process has open: it shows the process only where the process is.
+pub fn open_view(pid: Tid) -> Option<String> {
+    let own = format!("/proc/{pid}/");
+    fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().find_map(|entry| {
+        let path = fs::read_link(entry.path()).ok()?;
+        let path = path.to_str()?;
+        let name = path.strip_prefix(&own)?.rsplit('/').next()?;
+        // These are the same of a deputy.
+        (!["comm", "cmdline", "environ", "cgroup", "limits", "fd", "fdinfo"].contains(&name))
+            .then(|| path.to_owned())
+    })
+}
+
 /// Whether a thread belongs to a process. Also true of a zombie that nobody has waited for.
 pub fn is_thread_of(tid: Tid, pid: Tid) -> bool {
     rustix::fs::access(format!("/proc/{pid}/task/{tid}"), rustix::fs::Access::EXISTS).is_ok()

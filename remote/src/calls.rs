@@ -18,7 +18,35 @@ const LIMITS_HERE: [i32; 5] = [0, 2, 3, 8, 9];
 /// rt_sigsuspend, for calls with a temporary mask.
 const RT_SIGSUSPEND: u64 = 130;
 
+const OPEN: u32 = 2;
+const OPENAT: u32 = 257;
+const OPENAT2: u32 = 437;
+/// Longer than any path that [`shows_the_process`] holds for, but for odd spellings.
+const PROC_PATH_BYTES_MAX: usize = 256;
+/// Files of /proc/PID that say something else of a deputy than of the process it stands for.
+const OF_THE_BODY: [&[u8]; 15] = [
+    b"maps",
+    b"smaps",
+    b"smaps_rollup",
+    b"numa_maps",
+    b"map_files",
+    b"mem",
+    b"pagemap",
+    b"stat",
+    b"statm",
+    b"status",
+    b"wchan",
+    b"stack",
+    b"syscall",
+    b"sched",
+    b"auxv",
+];
+
 impl Session {
+    fn process_of(&self, host: Tid) -> Option<&crate::body::Process> {
+        self.processes.get(&self.threads.get(&host)?.process)
+    }
+
     /// A thread stopped at the filter: it wants something that its own kernel does not do for it.
     pub(crate) fn on_call(&mut self, host: Tid, stopped: Stopped) -> Result<(), SessionError> {
         let Ok(regs) = stopped.regs() else {
@@ -125,6 +153,13 @@ impl Session {
             self.nearness.calls(host, || link.arrives_on());
         }
         let (nr, args) = (regs.orig_rax as u32, regs.args());
+        if let Some(path) = opened(host, nr, &args)
+            && let Some(pid) = self.process_of(host).map(|process| process.pid)
+            && shows_the_process(&path, pid)
+        {
+            let reason = format!("{} shows this process", String::from_utf8_lossy(&path));
+            return self.go_home(host, stopped, regs, reason);
+        }
         let mut plan = match table::plan(nr, args, &mut Guest(host)) {
             Ok(plan) => plan,
             Err(PlanError::GoHome(reason)) => return self.go_home(host, stopped, regs, reason),
@@ -211,7 +246,13 @@ impl Session {
                 self.interrupted(host, stopped, regs, &asked, code)
             }
             (Ask::Call(asked), Outcome::NotMade) => {
-                self.interrupted(host, stopped, regs, &asked, tracee::errno::restart::SYS)
+                let nr = regs.orig_rax as u32;
+                let code = match table::wait_of(nr, &regs.args()) {
+                    // It never ends in EINTR: made again after the handler.
+                    Wait::No => tracee::errno::restart::NOINTR,
+                    _ => tracee::errno::restart::SYS,
+                };
+                self.interrupted(host, stopped, regs, &asked, code)
             }
             (_, Outcome::GoHome(reason)) => self.go_home(host, stopped, regs, reason),
             (Ask::Fork(args), Outcome::Forked { tid, process, thread }) => {
@@ -289,6 +330,37 @@ impl Session {
         thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
         Ok(())
     }
+}
+
+/// The path that a call opens.
+fn opened(host: Tid, nr: u32, args: &[u64; 6]) -> Option<Vec<u8>> {
+    let address = match nr {
+        OPEN => args[0],
+        OPENAT | OPENAT2 => args[1],
+        _ => return None,
+    };
+    let mut bytes = [0; PROC_PATH_BYTES_MAX];
+    let got = memory::read(host, address, &mut bytes);
+    let end = bytes[..got].iter().position(|byte| *byte == 0)?;
+    Some(bytes[..end].to_vec())
+}
+
+/// Whether a file of /proc shows what a deputy has not: the memory, the signals and the CPU time of process `pid`.
+fn shows_the_process(path: &[u8], pid: Tid) -> bool {
+    let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    if !path.starts_with(b"/") || parts.next() != Some(b"proc") {
+        return false;
+    }
+    let own = match parts.next() {
+        Some(b"self" | b"thread-self") => true,
+        Some(number) => number == pid.to_string().as_bytes(),
+        None => false,
+    };
+    let mut file = parts.next();
+    if file == Some(b"task") {
+        file = parts.nth(1);
+    }
+    own && file.is_some_and(|name| OF_THE_BODY.contains(&name)) && parts.next().is_none()
 }
 
 /// Pending signals that a thread with this mask would act on.

@@ -54,6 +54,10 @@ impl Session {
     pub(crate) fn special(&mut self, host: Tid, stopped: Stopped, regs: Regs) -> Result<(), SessionError> {
         let args = regs.args();
         match regs.orig_rax as u32 {
+            // Its id stays the process's, and only at home does it become the zombie that others see.
+            nr::EXIT if self.leads_others(host) => {
+                self.go_home(host, stopped, regs, "the first thread ends before the others")
+            }
             nr::EXIT | nr::EXIT_GROUP => {
                 self.run_local(host, stopped, Native::Plain);
                 Ok(())
@@ -101,6 +105,11 @@ impl Session {
                 self.go_home(host, stopped, regs, name)
             }
         }
+    }
+
+    fn leads_others(&self, host: Tid) -> bool {
+        let process = self.threads.get(&host).and_then(|thread| self.processes.get(&thread.process));
+        process.is_some_and(|process| process.host == host && process.threads.len() > 1)
     }
 
     /// A limit is home's to grant, and enforced where the memory is.

@@ -236,7 +236,9 @@ impl Away {
         let (dispositions, mask) = (process.dispositions, process.idle_mask());
         let done = stop(running, &mut signals).and_then(|stopped| {
             let mut injector = Injector::new(stopped, foothold.site())?;
-            // Ignoring a signal for a moment drops what is pending of it.
+            // Ignoring a signal for a moment drops what is pending of it. Only a change of the action does so, and
+            // those are ignored by now or by default.
+            restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored & !no_longer)?;
             restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored | no_longer)?;
             restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored)?;
             out::set_no_child_wait(&mut injector, &foothold, &dispositions)?;

@@ -30,6 +30,12 @@ pub(crate) struct Elsewhere {
 
 /// Why a process cannot leave, as far as it shows from outside without stopping it.
 fn stay_reason(pid: Tid) -> Option<String> {
+    if procfs::stat(pid).is_some_and(|stat| stat.state == 'Z') {
+        return Some("its first thread has ended".into());
+    }
+    if let Some(path) = procfs::open_view(pid) {
+        return Some(format!("{path} is open"));
+    }
     let mappings = tracee::maps::read(pid).ok()?;
     let shared = mappings.iter().find(|mapping| mapping.shared)?;
     let name =
