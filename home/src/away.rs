@@ -169,6 +169,7 @@ impl Away {
                 return Err(LinkError::Protocol(self.name.clone(), why));
             }
         }
+        self.give_up_late(Instant::now());
         self.send_contents()?;
         Ok(busy)
     }
