@@ -19,6 +19,7 @@ use super::{Action, Away, Move};
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 const OPENAT: i64 = 257;
 const CLOSE: i64 = 3;
+const EXIT: i64 = 60;
 const AT_FDCWD: u64 = -100i64 as u64;
 const O_CLOEXEC: u64 = 0x8_0000;
 
@@ -403,11 +404,17 @@ fn finish(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, Inj
     for stopped in refill.others.drain(..) {
         let tid = stopped.tid();
         let mut injector = Injector::new(stopped, foothold.site())?;
-        if let Some(thread) = image.threads.iter().find(|thread| thread.tid == tid) {
-            restore::thread(&mut injector, &foothold, thread)?;
-            for info in &thread.pending {
-                restore::queue(&mut injector, &foothold, (pid, Some(tid)), info)?;
+        let Some(thread) = image.threads.iter().find(|thread| thread.tid == tid) else {
+            // Its body had ended, and the word of it is still on its way.
+            match injector.raw(EXIT, [0; 6]) {
+                Err(InjectError::Gone(..)) => continue,
+                Err(error) => return Err(error),
+                Ok(_) => return Err(Errno::ESRCH.into()),
             }
+        };
+        restore::thread(&mut injector, &foothold, thread)?;
+        for info in &thread.pending {
+            restore::queue(&mut injector, &foothold, (pid, Some(tid)), info)?;
         }
         threads.push(injector.finish()?);
     }
