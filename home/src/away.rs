@@ -174,6 +174,7 @@ impl Away {
                 return Err(LinkError::Protocol(self.name.clone(), why));
             }
         }
+        self.give_up_late(Instant::now());
         self.send_contents()
     }
 

@@ -29,6 +29,9 @@ impl Session {
         if !matches!(process.phase, Phase::Alive) {
             return self.say(key, &FromBody::CannotBring("it is already moving".into()));
         }
+        if is_zombie(process.host) {
+            return self.say(key, &FromBody::CannotBring("its first thread has ended".into()));
+        }
         process.phase = Phase::Stopping;
         // Calls that wait for home come back by themselves: home interrupts its deputies.
         let asking: Vec<_> =
@@ -163,6 +166,12 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Whether the leader has ended while other threads go on: there is nothing to stop or to inject into.
+fn is_zombie(host: tracee::Tid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{host}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
 }
 
 fn asks_home(thread: &crate::body::Thread, key: ProcessKey) -> bool {

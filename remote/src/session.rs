@@ -268,7 +268,11 @@ impl Session {
             ToBody::Commit => self.commit(key),
             ToBody::Go => self.go(key),
             ToBody::Bring => self.bring(key),
-            ToBody::Resume => self.move_failed(key),
+            ToBody::Resume => {
+                self.move_failed(key)?;
+                // Nothing of that move follows.
+                self.say(key, &FromBody::CannotBring("home gave it up".into()))
+            }
             ToBody::Release => self.end_now(key),
             ToBody::Freeze => self.freeze(key, true),
             ToBody::Thaw => self.freeze(key, false),

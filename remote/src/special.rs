@@ -251,16 +251,22 @@ impl Session {
                 if may_run(self, &process_key) {
                     self.resume(child_host)?;
                 }
+                let goes_on = may_run(self, &parent_key) && !fork.vfork;
+                let parent_stopped = if goes_on {
+                    parent_stopped
+                } else {
+                    match leave_call(parent_stopped) {
+                        Ok(stopped) => stopped,
+                        Err(Failure::Gone(tid, event, time)) => return self.on_gone(tid, event, time),
+                        Err(Failure::Errno(stopped, _)) => stopped,
+                    }
+                };
                 if let Some(thread) = self.threads.get_mut(&host) {
                     thread.state = State::Held(parent_stopped);
                 }
                 // A vfork parent waits here until the child execs or ends: in the kernel's own wait it could not
                 // be stopped.
-                if may_run(self, &parent_key) && !fork.vfork {
-                    self.resume(host)
-                } else {
-                    self.check_stopped(parent_key)
-                }
+                if goes_on { self.resume(host) } else { self.check_stopped(parent_key) }
             }
             Err(Failure::Errno(stopped, errno)) => {
                 // The deputy exists already and has to go.
@@ -474,6 +480,24 @@ fn thread_asking(
 enum Failure {
     Errno(Stopped, Errno),
     Gone(Tid, Event, wait::CpuTime),
+}
+
+/// Brings a thread from the event of its fork to the end of that call. While it is inside, the kernel still has the
+/// result to write: it would end up in the registers of an injected call.
+fn leave_call(mut stopped: Stopped) -> Result<Stopped, Failure> {
+    let host = stopped.tid();
+    loop {
+        let running = stopped.resume(Resume::Syscall, 0).unwrap_or_else(|_| Running::attached(host));
+        match wait::block(host) {
+            Ok((_, Event::Stopped(Stop::Syscall), _)) => return Ok(running.stopped()),
+            Ok((_, Event::Stopped(_), _)) => stopped = running.stopped(),
+            Ok((tid, event, time)) => return Err(Failure::Gone(tid, event, time)),
+            Err(_) => {
+                let killed = Event::Killed { signal: 9, core: false };
+                return Err(Failure::Gone(host, killed, Default::default()));
+            }
+        }
+    }
 }
 
 /// Replaces the trapped call by clone3 with the wanted number and takes both threads at its end.

@@ -1,7 +1,7 @@
 //! Coming home: the deputy is given memory and registers back.
 
 use std::os::unix::fs::MetadataExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracee::foothold::Foothold;
 use tracee::image::{FileRef, Image};
@@ -15,8 +15,11 @@ use super::deputy::{Coming, Phase, Process, Refill, State};
 use super::out::{self, MUNMAP, remove_foothold};
 use super::{Action, Away, Move};
 
+/// How long the threads of a process may take to stop before its move home is given up.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 const OPENAT: i64 = 257;
 const CLOSE: i64 = 3;
+const EXIT: i64 = 60;
 const AT_FDCWD: u64 = -100i64 as u64;
 const O_CLOEXEC: u64 = 0x8_0000;
 
@@ -31,7 +34,7 @@ impl Away {
 
     pub(super) fn bring_key(&mut self, key: ProcessKey, reason: String, stay: Option<String>) -> bool {
         let Some(process) = self.processes.get_mut(&key) else { return false };
-        if !matches!(process.phase, Phase::Away) || process.released {
+        if !matches!(process.phase, Phase::Away) || process.released || process.giving_up || process.frozen {
             return false;
         }
         process.phase = Phase::Coming(Coming { since: Instant::now(), reason, stay });
@@ -45,6 +48,7 @@ impl Away {
 
     pub(super) fn on_cannot_bring(&mut self, key: ProcessKey, why: &str) {
         let Some(process) = self.processes.get_mut(&key) else { return };
+        process.giving_up = false;
         let Phase::Coming(coming) = &process.phase else { return };
         let report = Move {
             pid: process.pid,
@@ -60,10 +64,43 @@ impl Away {
         self.actions.push_back(Action::Moved(report));
     }
 
+    /// Gives up moves home whose threads do not stop: one of them sleeps uninterruptibly, here or there.
+    pub(super) fn give_up_late(&mut self, now: Instant) {
+        let late: Vec<_> = self
+            .processes
+            .values()
+            .filter_map(|process| match &process.phase {
+                Phase::Coming(coming) if now >= coming.since + STOP_TIMEOUT => {
+                    Some((process.key, coming.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        for (key, coming) in late {
+            self.fail(key, coming, "one of its threads sleeps and cannot be stopped");
+        }
+    }
+
+    /// When [`Away::give_up_late`] has something to do.
+    pub fn move_deadline(&self) -> Option<Instant> {
+        let coming = self.processes.values().filter_map(|process| match &process.phase {
+            Phase::Coming(coming) => Some(coming.since + STOP_TIMEOUT),
+            _ => None,
+        });
+        coming.min()
+    }
+
     /// The image is here: empty the deputy and map it.
     pub(super) fn on_image(&mut self, key: ProcessKey, bytes: &[u8]) {
         let Some(process) = self.processes.get_mut(&key) else { return };
-        let Phase::Coming(coming) = &process.phase else { return };
+        let Phase::Coming(coming) = &process.phase else {
+            // Of a move that was called off meanwhile: the body must not wait for us.
+            if matches!(process.phase, Phase::Away) && !process.giving_up {
+                process.giving_up = true;
+                self.tell(key, &ToBody::Resume);
+            }
+            return;
+        };
         let coming = coming.clone();
         let image: Image = match message::decode(bytes) {
             Ok(image) => image,
@@ -177,12 +214,28 @@ impl Away {
     fn stop_all(&mut self, key: ProcessKey, signals: &mut Vec<Vec<u8>>) -> Result<Vec<Stopped>, InjectError> {
         self.nearness.end();
         let threads = self.processes.get(&key).map(|process| process.threads.clone()).unwrap_or_default();
-        let mut all = Vec::new();
+        let mut all: Vec<Stopped> = Vec::new();
         for tid in threads {
             let Some(deputy) = self.threads.get_mut(&tid) else { continue };
-            match std::mem::replace(&mut deputy.state, State::Busy) {
-                State::Running(running) => all.push(stop(running, signals)?),
-                State::Busy => return Err(Errno::ESRCH.into()),
+            let stopped = match std::mem::replace(&mut deputy.state, State::Busy) {
+                // Its body is not in the image any more.
+                State::Running(_) if deputy.ending => Err(see_off(tid, signals)),
+                State::Running(running) => stop(running, signals),
+                State::Busy => Err(Errno::ESRCH.into()),
+            };
+            match stopped {
+                Ok(stopped) => all.push(stopped),
+                Err(InjectError::Gone(gone, event, time))
+                    if all.first().is_some_and(|leader| leader.tid() != gone) =>
+                {
+                    self.on_thread_end(gone, event, time);
+                }
+                Err(error) => {
+                    for stopped in all {
+                        self.resume(stopped.tid(), stopped, 0);
+                    }
+                    return Err(error);
+                }
             }
         }
         if all.is_empty() { Err(Errno::ESRCH.into()) } else { Ok(all) }
@@ -202,6 +255,9 @@ impl Away {
                 for stopped in threads {
                     let tid = stopped.tid();
                     self.resume(tid, stopped, 0);
+                }
+                if let Some(process) = self.processes.get_mut(&key) {
+                    process.giving_up = true;
                 }
                 self.tell(key, &ToBody::Resume);
             }
@@ -283,6 +339,26 @@ fn stop(running: Running, signals: &mut Vec<Vec<u8>>) -> Result<Stopped, InjectE
     }
 }
 
+/// Waits for the end of a thread that was told to exit.
+fn see_off(tid: Tid, signals: &mut Vec<Vec<u8>>) -> InjectError {
+    loop {
+        match wait::block(tid) {
+            Ok((_, Event::Stopped(stop), _)) => {
+                let stopped = Running::attached(tid).stopped();
+                if matches!(stop, Stop::Signal(number) if number != 5)
+                    && let Ok(info) = stopped.siginfo()
+                {
+                    signals.push(info.0.to_vec());
+                }
+                // ESRCH: its end is reported next.
+                let _ = stopped.resume(Resume::Cont, 0);
+            }
+            Ok((tid, event, time)) => return InjectError::Gone(tid, event, time),
+            Err(errno) => return errno.into(),
+        }
+    }
+}
+
 /// If the image has something where the shim or the area is, they move.
 fn make_room(injector: &mut Injector, process: &mut Process, image: &Image) -> Result<(), InjectError> {
     let overlaps = |(start, end): (u64, u64)| image.vmas.iter().any(|vma| vma.start < end && start < vma.end);
@@ -331,11 +407,17 @@ fn finish(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, Inj
     for stopped in refill.others.drain(..) {
         let tid = stopped.tid();
         let mut injector = Injector::new(stopped, foothold.site())?;
-        if let Some(thread) = image.threads.iter().find(|thread| thread.tid == tid) {
-            restore::thread(&mut injector, &foothold, thread)?;
-            for info in &thread.pending {
-                restore::queue(&mut injector, &foothold, (pid, Some(tid)), info)?;
+        let Some(thread) = image.threads.iter().find(|thread| thread.tid == tid) else {
+            // Its body had ended, and the word of it is still on its way.
+            match injector.raw(EXIT, [0; 6]) {
+                Err(InjectError::Gone(..)) => continue,
+                Err(error) => return Err(error),
+                Ok(_) => return Err(Errno::ESRCH.into()),
             }
+        };
+        restore::thread(&mut injector, &foothold, thread)?;
+        for info in &thread.pending {
+            restore::queue(&mut injector, &foothold, (pid, Some(tid)), info)?;
         }
         threads.push(injector.finish()?);
     }

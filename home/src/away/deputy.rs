@@ -35,6 +35,8 @@ pub struct Process {
     pub(super) frozen: bool,
     /// The body was ended by home or has ended.
     pub(super) released: bool,
+    /// A move home was given up; what the node had sent of it may still arrive until it says so.
+    pub(super) giving_up: bool,
 }
 
 /// Where a process is between home and node.
@@ -147,6 +149,8 @@ pub struct Deputy {
     pub(super) mask: u64,
     /// What is pending in the body of a process that execs.
     pub(super) exec_pending: Vec<ByteBuf>,
+    /// Its body has ended; it is on its way out itself.
+    pub(super) ending: bool,
 }
 
 pub(super) enum State {
@@ -413,6 +417,7 @@ impl Away {
                 dispositions: process.dispositions,
                 frozen: false,
                 released: false,
+                giving_up: false,
             };
             let parent = self.processes.get(&parent_key).map_or(0, |parent| parent.pid);
             self.processes.insert(process_key, process);
@@ -519,6 +524,7 @@ impl Deputy {
             child: None,
             mask: 0,
             exec_pending: Vec::new(),
+            ending: false,
         }
     }
 }

@@ -172,6 +172,7 @@ impl Away {
                         dispositions,
                         frozen: false,
                         released: false,
+                        giving_up: false,
                     },
                 );
                 self.pids.insert(pid, key);

@@ -71,6 +71,9 @@ impl Away {
                 Ok(())
             }
             Up::ThreadEnd => {
+                if let Some(deputy) = self.threads.get_mut(&tid) {
+                    deputy.ending = true;
+                }
                 self.post(tid, EXIT, [0; 6], None);
                 Ok(())
             }

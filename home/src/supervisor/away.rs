@@ -100,7 +100,7 @@ impl Supervisor {
         if away.link().wants_write() || away.has_backlog() {
             return Some(Instant::now() + Duration::from_millis(1));
         }
-        away.link().deadline()
+        away.link().deadline().into_iter().chain(away.move_deadline()).min()
     }
 
     fn away_actions(&mut self) {
@@ -340,7 +340,12 @@ impl Supervisor {
         loop {
             match wait::poll(tid) {
                 Ok(Some((_, Event::Stopped(Stop::Interrupt), _))) => {
-                    return Ok(Running::attached(tid).stopped());
+                    let stopped = Running::attached(tid).stopped();
+                    // It may have to stay: then its call must not end for our interrupt.
+                    if self.table.threads.get(&tid).is_some_and(|thread| !thread.group_stopped) {
+                        self.repair(&stopped, 0);
+                    }
+                    return Ok(stopped);
                 }
                 Ok(Some((_, event, _))) => {
                     self.report(tid, event);

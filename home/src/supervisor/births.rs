@@ -16,6 +16,8 @@ impl Supervisor {
             return Next::Go(0);
         };
         match self.table.threads.get(&child).map(|thread| thread.pid) {
+            // It has ended and was reaped before its maker's event was looked at.
+            None if procfs::process_of(child).is_none() => return Next::Go(0),
             None => {
                 // clone(2) makes threads and processes; the id stays visible under the process until we reap it.
                 let thread_of = procfs::is_thread_of(child, maker).then_some(maker);
