@@ -258,3 +258,20 @@ pub fn limit(pid: Tid, resource: i32, soft: u64, hard: u64) {
         libc::prlimit64(pid, resource, &wanted, std::ptr::null_mut());
     }
 }
+
+/// As [`limit`], by the process itself: without CAP_SYS_RESOURCE nobody may set the limits of another user's.
+pub fn limit_from_within(
+    injector: &mut Injector,
+    foothold: &Foothold,
+    resource: i32,
+    soft: u64,
+    hard: u64,
+) -> Result<(), InjectError> {
+    let scratch = foothold.scratch();
+    write_words(injector, scratch, &[0, 0])?;
+    let ask = [0, resource as u64, 0, scratch, 0, 0];
+    injector.call("prlimit64", libc::SYS_prlimit64, ask)?;
+    let highest = crate::memory::read_u64(injector.tid(), scratch + 8).unwrap_or(0);
+    write_words(injector, scratch, &[soft.min(highest), hard.min(highest)])?;
+    injector.call("prlimit64", libc::SYS_prlimit64, [0, resource as u64, scratch, 0, 0, 0]).map(drop)
+}
