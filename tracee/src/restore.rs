@@ -247,19 +247,7 @@ fn write_words(injector: &Injector, address: u64, words: &[u64]) -> Result<(), E
     memory::write_all(injector.tid(), address, &bytes)
 }
 
-/// Sets a resource limit of another process, or as much of it as the kernel grants.
-pub fn limit(pid: Tid, resource: i32, soft: u64, hard: u64) {
-    let mut now = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointers are to live structs or NULL. A refusal leaves the node's own limit, which is no less safe.
-    unsafe {
-        let resource = resource as libc::__rlimit_resource_t;
-        libc::prlimit64(pid, resource, std::ptr::null(), &mut now);
-        let wanted = libc::rlimit64 { rlim_cur: soft.min(now.rlim_max), rlim_max: hard.min(now.rlim_max) };
-        libc::prlimit64(pid, resource, &wanted, std::ptr::null_mut());
-    }
-}
-
-/// As [`limit`], by the process itself: without CAP_SYS_RESOURCE nobody may set the limits of another user's.
+/// Sets a resource limit of a process by the process itself, or as much of it as it may: without CAP_SYS_RESOURCE nobody may set the limits of another user's.
 pub fn limit_from_within(
     injector: &mut Injector,
     foothold: &Foothold,
