@@ -5,6 +5,7 @@
 
 mod back;
 mod deputy;
+mod nearness;
 mod node;
 mod out;
 mod serve;
@@ -112,6 +113,7 @@ pub struct Away {
     next_key: u64,
     actions: VecDeque<Action>,
     sending: VecDeque<Sending>,
+    nearness: nearness::Nearness,
     /// Counts for the report.
     pub counts: Counts,
 }
@@ -158,19 +160,21 @@ impl Away {
         self.next_key
     }
 
-    /// Takes in what has arrived on the link and sends what is due. Returns whether anything happened.
-    pub fn drive(&mut self) -> Result<bool, LinkError> {
-        let mut busy = false;
-        self.link.drive(Instant::now())?;
+    /// Takes in what has arrived on the link and sends what is due. Without `arrived` the socket is only looked at
+    /// when the link has something to do of its own.
+    pub fn drive(&mut self, arrived: bool) -> Result<(), LinkError> {
+        let now = Instant::now();
+        if arrived || self.link.wants_write() || self.link.deadline().is_some_and(|due| due <= now) {
+            self.link.drive(now)?;
+        }
+        // Moves drive the link as well: their frames may be the last to arrive.
         while let Some((channel, frame)) = self.link.recv() {
-            busy = true;
             if let Err(why) = self.on_frame(channel, &frame) {
                 self.link.close(1, &why);
                 return Err(LinkError::Protocol(self.name.clone(), why));
             }
         }
-        self.send_contents()?;
-        Ok(busy)
+        self.send_contents()
     }
 
     fn on_frame(&mut self, channel: Channel, frame: &[u8]) -> Result<(), String> {
@@ -279,6 +283,7 @@ impl Away {
     }
 
     fn on_thread_end(&mut self, tid: Tid, event: Event, time: CpuTime) {
+        self.nearness.end();
         let Some(deputy) = self.threads.remove(&tid) else { return };
         self.keys.remove(&deputy.key);
         self.link.finish(session::thread_channel(deputy.key));

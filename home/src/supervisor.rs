@@ -188,11 +188,13 @@ impl Supervisor {
 
     fn work(&mut self) {
         let mut ready = Vec::new();
+        let (mut reports, mut link) = (true, true);
         loop {
-            self.take_reports();
-            while self.drive_away() {
+            // What was not said to be there would only cost calls that find nothing.
+            if reports {
                 self.take_reports();
             }
+            self.drive_away(link);
             if self.table.processes.is_empty() || self.stop_asked {
                 break;
             }
@@ -204,6 +206,9 @@ impl Supervisor {
                 self.console.say(self.first, format_args!("the supervisor's poll loop failed: {error}"));
                 break;
             }
+            // A wake-up for nothing looks at everything.
+            reports = ready.is_empty() || ready.contains(&Source::Signals);
+            link = ready.is_empty() || ready.contains(&Source::Link);
             for source in ready.drain(..) {
                 self.ready(source);
             }
@@ -224,7 +229,7 @@ impl Supervisor {
 
     fn ready(&mut self, source: Source) {
         match source {
-            // Driven on every round.
+            // Driven by the loop.
             Source::Link => {}
             Source::Signals => {
                 if self.signals.take() & (1 << (SIGTERM - 1)) != 0 {

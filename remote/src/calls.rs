@@ -149,6 +149,10 @@ impl Session {
     }
 
     pub(crate) fn forward(&mut self, host: Tid, stopped: Stopped, regs: Regs) -> Result<(), SessionError> {
+        if self.threads.len() == 1 {
+            let link = &self.link;
+            self.nearness.calls(host, || link.arrives_on());
+        }
         let (nr, args) = (regs.orig_rax as u32, regs.args());
         if let Some(path) = opened(host, nr, &args)
             && let Some(pid) = self.process_of(host).map(|process| process.pid)

@@ -9,6 +9,7 @@ mod calls;
 mod hello;
 mod marshal;
 mod moves;
+mod nearness;
 mod rules;
 pub mod session;
 mod signals;

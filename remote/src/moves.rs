@@ -6,7 +6,7 @@ use tracee::image::{Backing, Image};
 use tracee::inject::{InjectError, Injector};
 use tracee::maps;
 use wire::message;
-use wire::session::{FromBody, ProcessKey};
+use wire::session::{self, FromBody, ProcessKey};
 
 use crate::body::{Ask, Phase, State};
 use crate::session::{QUEUE_BYTES_MAX, Session, SessionError};
@@ -139,7 +139,8 @@ impl Session {
             for (start, end) in reader.runs(vma).map_err(read)? {
                 let bytes = reader.read(vma, start, end).map_err(read)?;
                 for (start, part) in capture::nonzero_parts(start, &bytes) {
-                    self.say(key, &FromBody::Pages { start, bytes: ByteBuf::from(part) })?;
+                    let pages = FromBody::Pages { start, bytes: ByteBuf::new() };
+                    self.link.send(session::process_channel(key), message::encode_with(&pages, part))?;
                 }
                 // A file's page that became all zero must not show the file again.
                 if matches!(vma.backing, Backing::File(_)) {

@@ -21,6 +21,7 @@ use wire::{Channel, Link, LinkError};
 use crate::body::{Ask, Early, Phase, Process, State, Thread};
 use crate::cache::{Cache, Progress};
 use crate::hello::hello;
+use crate::nearness::Nearness;
 use crate::rules;
 
 /// Why a session ended other than by home's farewell.
@@ -53,6 +54,13 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bulk senders stop above this many queued bytes and go on below.
 pub(crate) const QUEUE_BYTES_MAX: usize = 8 << 20;
 
+/// What poll said is there.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    link: bool,
+    children: bool,
+}
+
 /// A session's state.
 pub(crate) struct Session {
     pub(crate) link: Link,
@@ -65,6 +73,7 @@ pub(crate) struct Session {
     /// Which process a host tid belongs or belonged to, until its end was reported.
     pub(crate) hosts: HashMap<Tid, ProcessKey>,
     pub(crate) early: Early,
+    pub(crate) nearness: Nearness,
     pub(crate) local_calls: u64,
 }
 
@@ -98,6 +107,7 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
         keys: HashMap::new(),
         hosts: HashMap::new(),
         early: Early::new(),
+        nearness: Nearness::new(),
         local_calls: 0,
     };
     let ended = session.run(&signals);
@@ -177,49 +187,58 @@ fn send<T: Serialize>(link: &mut Link, channel: Channel, message: &T) -> Result<
 }
 
 impl Session {
-    fn run(&mut self, signals: &Signals) -> Result<(), SessionError> {
+    fn run(&mut self, children: &Signals) -> Result<(), SessionError> {
+        let mut ready = Ready { link: true, children: true };
         loop {
-            while self.turn(signals)? {}
-            self.sleep(signals)?;
+            self.turn(children, ready)?;
+            ready = self.sleep(children)?;
         }
     }
 
-    /// Handles what is there; false when there was nothing.
-    fn turn(&mut self, signals: &Signals) -> Result<bool, SessionError> {
-        let mut busy = false;
-        if signals.take() & (1 << (SIGTERM - 1)) != 0 {
-            return Err(SessionError::Stopping);
-        }
-        loop {
-            match wait::poll(-1) {
-                Ok(Some((tid, event, time))) => {
-                    busy = true;
-                    self.on_event(tid, event, time)?;
+    /// Handles what poll said is there. What it did not name would only cost calls that find nothing.
+    fn turn(&mut self, children: &Signals, ready: Ready) -> Result<(), SessionError> {
+        if ready.children {
+            if children.take() & (1 << (SIGTERM - 1)) != 0 {
+                return Err(SessionError::Stopping);
+            }
+            loop {
+                match wait::poll(-1) {
+                    Ok(Some((tid, event, time))) => self.on_event(tid, event, time)?,
+                    Ok(None) | Err(Errno(libc_errno::ECHILD)) => break,
+                    Err(errno) => return Err(SessionError::System("wait", errno.into())),
                 }
-                Ok(None) | Err(Errno(libc_errno::ECHILD)) => break,
-                Err(errno) => return Err(SessionError::System("wait", errno.into())),
             }
         }
-        self.link.drive(Instant::now())?;
+        if ready.link || self.link.deadline().is_some_and(|at| at <= Instant::now()) {
+            self.link.drive(Instant::now())?;
+        }
         while let Some((channel, frame)) = self.link.recv() {
-            busy = true;
             self.on_frame(channel, &frame)?;
         }
-        Ok(busy)
+        Ok(())
     }
 
-    fn sleep(&mut self, signals: &Signals) -> Result<(), SessionError> {
-        let timeout = self.link.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+    fn sleep(&mut self, children: &Signals) -> Result<Ready, SessionError> {
+        let (now, mut wake) = (Instant::now(), self.link.deadline());
+        if let Some(until) = self.nearness.until() {
+            wake = Some(wake.map_or(until, |wake| wake.min(until)));
+        }
+        let timeout = wake.map(|at| at.saturating_duration_since(now));
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs() as i64,
             tv_nsec: i64::from(timeout.subsec_nanos()),
         });
         let flags = if self.link.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let mut fds = [PollFd::from_borrowed_fd(self.link.fd(), flags), PollFd::new(signals, PollFlags::IN)];
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(SessionError::System("poll", error.into())),
+        let mut fds = [PollFd::from_borrowed_fd(self.link.fd(), flags), PollFd::new(children, PollFlags::IN)];
+        let ready = match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => Ready { link: !fds[0].revents().is_empty(), children: !fds[1].revents().is_empty() },
+            Err(rustix::io::Errno::INTR) => Ready { link: true, children: true },
+            Err(error) => return Err(SessionError::System("poll", error.into())),
+        };
+        if self.nearness.is_near() && (self.threads.len() != 1 || !ready.link && !ready.children) {
+            self.nearness.end(self.threads.keys().copied());
         }
+        Ok(ready)
     }
 
     fn on_frame(&mut self, channel: Channel, frame: &[u8]) -> Result<(), SessionError> {

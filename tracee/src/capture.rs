@@ -271,7 +271,7 @@ pub struct PageReader {
 }
 
 /// Most bytes in one run of pages, so that a run fits a frame.
-pub const RUN_BYTES: u64 = 1 << 20;
+pub const RUN_BYTES: u64 = 256 << 10;
 
 impl PageReader {
     /// Opens a process for reading.

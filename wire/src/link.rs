@@ -124,6 +124,11 @@ impl Link {
         self.socket.fd()
     }
 
+    /// The core on which the last datagram arrived (SO_INCOMING_CPU, socket(7)): on loopback the sender's.
+    pub fn arrives_on(&self) -> Option<usize> {
+        rustix::net::sockopt::socket_incoming_cpu(self.fd()).ok().map(|cpu| cpu as usize)
+    }
+
     /// Whether the caller should also poll for writability: the kernel's buffer is full.
     pub fn wants_write(&self) -> bool {
         self.unsent.is_some()
@@ -132,7 +137,9 @@ impl Link {
     /// When [`drive`](Self::drive) must be called even if nothing arrives.
     pub fn deadline(&self) -> Option<Instant> {
         let handshake = (!self.established).then_some(self.handshake_by);
-        [self.timer, handshake, self.doubted_until].into_iter().flatten().min()
+        // `finish` queues without sending.
+        let untold = self.untold.then(Instant::now);
+        [self.timer, handshake, self.doubted_until, untold].into_iter().flatten().min()
     }
 
     /// Receives what has arrived, runs timers, and sends what is due, each up to 2 MiB.

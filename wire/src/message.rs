@@ -65,6 +65,18 @@ pub fn encode<T: Serialize + ?Sized>(message: &T) -> Vec<u8> {
     postcard::to_stdvec(message).expect("messages have sequences of known length only")
 }
 
+/// Encodes a message whose last field is a byte string, left empty in `message`, with `tail` as that string: one copy
+/// of it instead of two.
+pub fn encode_with<T: Serialize + ?Sized>(message: &T, tail: &[u8]) -> Vec<u8> {
+    let mut out = encode(message);
+    let length = out.pop();
+    debug_assert_eq!(length, Some(0), "the message ends with an empty byte string");
+    out.reserve_exact(tail.len() + 10);
+    crate::frame::put_varint(&mut out, tail.len() as u64);
+    out.extend_from_slice(tail);
+    out
+}
+
 /// Decodes one message that fills `bytes` exactly.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     if bytes.len() > MAX_FRAME_BYTES {
@@ -114,6 +126,15 @@ mod tests {
             bytes[index] ^= 1 << bit;
             let _ = decode::<Hello>(&bytes);
             prop_assert!(decode::<Hello>(&encode(&hello("a".into(), vec![1; 20], 5))[..cut.index(80)]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_tail_is_a_last_field() {
+        for len in [0, 1, 127, 128, 70_000] {
+            let bytes = vec![7u8; len];
+            let whole = encode(&(5u64, serde_bytes::Bytes::new(&bytes)));
+            assert_eq!(encode_with(&(5u64, serde_bytes::Bytes::new(&[])), &bytes), whole);
         }
     }
 

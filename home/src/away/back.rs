@@ -175,6 +175,7 @@ impl Away {
 
     /// Stops all threads of a deputy, leader first. Signals that come meanwhile are kept for the process.
     fn stop_all(&mut self, key: ProcessKey, signals: &mut Vec<Vec<u8>>) -> Result<Vec<Stopped>, InjectError> {
+        self.nearness.end();
         let threads = self.processes.get(&key).map(|process| process.threads.clone()).unwrap_or_default();
         let mut all = Vec::new();
         for tid in threads {

@@ -178,10 +178,14 @@ pub(super) enum What {
     Quiet,
 }
 
-/// How long the supervisor waits on the bell before it goes back to its poll loop, for calls that may block and for
-/// others. On one core the deputy runs at once and answers in 1–2 µs; what takes longer costs a trap.
+/// How long the supervisor looks for an answer before it goes back to its poll loop, where one costs a trap. On one
+/// core the deputy runs as soon as it may and answers in 1–2 µs.
 const QUICK_WAIT: Duration = Duration::from_micros(15);
-const PROMPT_WAIT: Duration = Duration::from_micros(200);
+/// On one core the first of these lets the deputy run.
+const YIELDS: u32 = 2;
+/// For a call that does not block, of the only deputy: the supervisor has nobody else to serve. A timer that is due
+/// before the next tick would cost more than the call: arming and disarming it took 9 µs each.
+const PROMPT_WAIT: Duration = Duration::from_millis(20);
 
 impl Process {
     /// Signals that need not reach the body: a deputy keeps them blocked, since under ptrace even an ignored signal
@@ -216,23 +220,33 @@ impl Away {
         let Some(deputy) = self.threads.get(&tid) else { return false };
         let Some(process) = self.processes.get(&deputy.process) else { return false };
         let slot = deputy.slot;
-        let until = Instant::now() + if may_block { QUICK_WAIT } else { PROMPT_WAIT };
-        process
-            .area
-            .with(|area| {
-                loop {
-                    let seen = area.bell();
-                    if area.state(slot) == shim::slot::DONE {
-                        return true;
-                    }
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return area.want_trap(slot);
-                    }
-                    area.wait_bell(seen, left);
+        let patient = !may_block && self.threads.len() == 1;
+        let look = |area: &Area| {
+            let mut yields = 0;
+            let mut until = None;
+            loop {
+                let seen = area.bell();
+                if area.state(slot) == shim::slot::DONE {
+                    return true;
                 }
-            })
-            .unwrap_or(false)
+                yields += 1;
+                if yields <= YIELDS {
+                    rustix::thread::sched_yield();
+                    continue;
+                }
+                let now = Instant::now();
+                let until = *until.get_or_insert(now + if patient { PROMPT_WAIT } else { QUICK_WAIT });
+                if now >= until {
+                    return area.want_trap(slot);
+                }
+                if patient {
+                    area.wait_bell(seen, until - now);
+                } else {
+                    rustix::thread::sched_yield();
+                }
+            }
+        };
+        process.area.with(look).unwrap_or(false)
     }
 
     pub(super) fn on_deputy_stop(

@@ -76,6 +76,7 @@ impl Away {
             next_key: 0,
             actions: VecDeque::new(),
             sending: VecDeque::new(),
+            nearness: super::nearness::Nearness::new(),
             counts: Counts::default(),
         }
     }

@@ -13,7 +13,7 @@ use tracee::ptrace::{Options, Resume, Running, Stopped};
 use tracee::wait::CpuTime;
 use tracee::{Errno, Event, Stop, Tid, maps, restore, wait};
 use wire::message;
-use wire::session::{Dispositions, ProcessKey, ThreadKey, ToBody};
+use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 
 use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
@@ -332,7 +332,9 @@ impl Away {
                 }
                 for (start, part) in capture::nonzero_parts(start, &bytes) {
                     sent += part.len() as u64;
-                    self.tell(key, &ToBody::Pages { start, bytes: ByteBuf::from(part) });
+                    let pages = ToBody::Pages { start, bytes: ByteBuf::new() };
+                    // As in `tell`: a link that fails says so when it is driven.
+                    self.link.send(session::process_channel(key), message::encode_with(&pages, part)).ok();
                 }
                 while self.link.queued_bytes() > QUEUE_BYTES_MAX {
                     let until = Instant::now() + std::time::Duration::from_millis(100);

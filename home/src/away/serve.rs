@@ -40,6 +40,7 @@ impl Away {
                 if !self.ready(tid, seq) {
                     return Ok(());
                 }
+                self.nearness.end();
                 let thread = flags & CLONE_THREAD != 0;
                 let serving = Serving {
                     seq,
@@ -55,6 +56,7 @@ impl Away {
             }
             Up::Exec { seq, dir, flags, path, argv, envp, mask, pending } => {
                 if self.ready(tid, seq) {
+                    self.nearness.end();
                     self.exec(tid, seq, (dir, flags), &path, &argv, &envp, mask, pending);
                 }
                 Ok(())
@@ -139,6 +141,11 @@ impl Away {
             }
         });
         self.counts.forwarded += 1;
+        if self.threads.len() == 1 {
+            self.nearness.calls(tid, call.nr, bufs.first().map_or(&[], |buf| &buf.data));
+        } else {
+            self.nearness.end();
+        }
         let serving =
             Serving { seq: call.seq, what: What::Call, places, bufs, nr: call.nr, args, mask: call.mask };
         self.serve(tid, serving);

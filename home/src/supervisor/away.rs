@@ -71,14 +71,11 @@ impl Supervisor {
         false
     }
 
-    /// Sends and receives what there is. Returns whether anything happened.
-    pub(super) fn drive_away(&mut self) -> bool {
-        let Some(away) = &mut self.elsewhere.node else { return false };
-        match away.drive() {
-            Ok(busy) => {
-                self.away_actions();
-                busy
-            }
+    /// Sends and receives what there is; `arrived` when something may be waiting in the socket.
+    pub(super) fn drive_away(&mut self, arrived: bool) {
+        let Some(away) = &mut self.elsewhere.node else { return };
+        match away.drive(arrived) {
+            Ok(()) => self.away_actions(),
             Err(error) => {
                 for (pid, line) in away.lose(&error.to_string()) {
                     self.console.say(pid, format_args!("{line}"));
@@ -93,7 +90,6 @@ impl Supervisor {
                 for (_, ticket) in std::mem::take(&mut self.elsewhere.waiting) {
                     self.reply(ticket, &Reply::Failed("the node is lost".into()));
                 }
-                true
             }
         }
     }
