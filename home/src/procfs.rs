@@ -76,6 +76,13 @@ pub fn open_view(pid: Tid) -> Option<String> {
     })
 }
 
+/// Whether a timer of a process signals one thread (SIGEV_THREAD_ID), see /proc/PID/timers.
+pub fn timer_of_thread(pid: Tid, timer: i32) -> bool {
+    let timers = fs::read_to_string(format!("/proc/{pid}/timers")).unwrap_or_default();
+    let mut lines = timers.lines().skip_while(|line| line.strip_prefix("ID: ") != Some(&timer.to_string()));
+    lines.find_map(|line| line.strip_prefix("notify: ")).is_some_and(|how| how.contains("/tid."))
+}
+
 /// Whether a thread belongs to a process. Also true of a zombie that nobody has waited for.
 pub fn is_thread_of(tid: Tid, pid: Tid) -> bool {
     rustix::fs::access(format!("/proc/{pid}/task/{tid}"), rustix::fs::Access::EXISTS).is_ok()

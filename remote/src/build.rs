@@ -142,7 +142,6 @@ impl Session {
         process.host = host;
         process.threads = vec![host];
         self.hosts.insert(host, key);
-        limit(host, &building.image);
         let leader = take_over(host)?;
         // It waits in pause(2): the instruction before is a `syscall`.
         let site = leader.regs()?.rip - tracee::regs::SYSCALL_LEN;
@@ -225,6 +224,14 @@ impl Session {
         for info in &image.threads[0].pending {
             restore::queue(&mut injector, &foothold, (pid, Some(pid)), info)?;
         }
+        // Last: what is mapped by now may be more than they allow.
+        for (resource, soft, hard) in &image.limits {
+            match restore::limit_from_within(&mut injector, &foothold, *resource, *soft, *hard) {
+                // One that cannot be set here is home's alone.
+                Ok(()) | Err(InjectError::Call { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         restore::thread(&mut injector, &foothold, &image.threads[0])?;
         stopped.insert(0, injector.finish()?);
         let process = self.processes.get_mut(&key).ok_or(BuildError::Content)?;
@@ -291,13 +298,6 @@ impl State {
         let tid = stopped.tid();
         let running = stopped.resume(how, signal).unwrap_or_else(|_| Running::attached(tid));
         State::Running(running, native)
-    }
-}
-
-/// Home's limits on memory, as far as this node may set them.
-fn limit(host: Tid, image: &Image) {
-    for (resource, soft, hard) in &image.limits {
-        restore::limit(host, *resource, *soft, *hard);
     }
 }
 

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use serde_bytes::ByteBuf;
 use syscall_table::{self as table, PlanError, TempMask, Wait, Where};
+use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Resume, Stopped};
 use tracee::regs::Regs;
-use tracee::{Tid, memory};
+use tracee::{Tid, memory, restore};
 use wire::session::{Call, FromBody, Outcome, Up};
 
 use crate::body::{Ask, Asked, Native, PendingDeadline, State};
@@ -225,13 +226,16 @@ impl Session {
         };
         match (ask, outcome) {
             (Ask::Call(asked), Outcome::Done(ret)) => {
-                if let (0, Some((resource, soft, hard))) = (ret, asked.limit) {
-                    let process = self.threads.get(&host).map(|thread| thread.process);
-                    let own = process.and_then(|key| self.processes.get(&key)).map(|process| process.host);
-                    if let Some(own) = own.filter(|_| LIMITS_HERE.contains(&resource)) {
-                        tracee::restore::limit(own, resource, soft, hard);
-                    }
-                }
+                let limit = asked.limit.filter(|(resource, ..)| ret == 0 && LIMITS_HERE.contains(resource));
+                let stopped = match limit {
+                    Some(limit) => match self.limit(host, stopped, limit) {
+                        Ok(stopped) => stopped,
+                        Err(InjectError::Gone(tid, event, time)) => return self.on_event(tid, event, time),
+                        // Killed: its end is reported next.
+                        Err(_) => return Ok(()),
+                    },
+                    None => stopped,
+                };
                 // As far as it could be written, as the kernel counts it; what is left out is lost.
                 let ret = match write_outs(host, &asked.bufs, &outs) {
                     Err(data) if data > 0 && ret > 0 => data as i64,
@@ -276,6 +280,23 @@ impl Session {
             (_, Outcome::Forked { .. } | Outcome::File { .. }) => {
                 Err(SessionError::Unfit("home's answer does not fit the request".into()))
             }
+        }
+    }
+
+    /// Sets a limit of a body. One that cannot be set here is home's alone.
+    fn limit(
+        &mut self,
+        host: Tid,
+        stopped: Stopped,
+        (resource, soft, hard): (i32, u64, u64),
+    ) -> Result<Stopped, InjectError> {
+        let Some(foothold) = self.process_of(host).map(|process| process.foothold) else {
+            return Ok(stopped);
+        };
+        let mut injector = Injector::new(stopped, foothold.site())?;
+        match restore::limit_from_within(&mut injector, &foothold, resource, soft, hard) {
+            Ok(()) | Err(InjectError::Call { .. }) => injector.finish(),
+            Err(error) => Err(error),
         }
     }
 

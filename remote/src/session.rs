@@ -340,7 +340,7 @@ impl Session {
         send(&mut self.link, session::thread_channel(key), message)
     }
 
-    fn on_event(&mut self, tid: Tid, event: Event, time: CpuTime) -> Result<(), SessionError> {
+    pub(crate) fn on_event(&mut self, tid: Tid, event: Event, time: CpuTime) -> Result<(), SessionError> {
         match event {
             Event::Stopped(stop) if self.threads.contains_key(&tid) => self.on_stop(tid, stop),
             Event::Stopped(stop) => {

@@ -247,14 +247,19 @@ fn write_words(injector: &Injector, address: u64, words: &[u64]) -> Result<(), E
     memory::write_all(injector.tid(), address, &bytes)
 }
 
-/// Sets a resource limit of another process, or as much of it as the kernel grants.
-pub fn limit(pid: Tid, resource: i32, soft: u64, hard: u64) {
-    let mut now = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointers are to live structs or NULL. A refusal leaves the node's own limit, which is no less safe.
-    unsafe {
-        let resource = resource as libc::__rlimit_resource_t;
-        libc::prlimit64(pid, resource, std::ptr::null(), &mut now);
-        let wanted = libc::rlimit64 { rlim_cur: soft.min(now.rlim_max), rlim_max: hard.min(now.rlim_max) };
-        libc::prlimit64(pid, resource, &wanted, std::ptr::null_mut());
-    }
+/// Sets a resource limit of a process by the process itself, or as much of it as it may: without CAP_SYS_RESOURCE nobody may set the limits of another user's.
+pub fn limit_from_within(
+    injector: &mut Injector,
+    foothold: &Foothold,
+    resource: i32,
+    soft: u64,
+    hard: u64,
+) -> Result<(), InjectError> {
+    let scratch = foothold.scratch();
+    write_words(injector, scratch, &[0, 0])?;
+    let ask = [0, resource as u64, 0, scratch, 0, 0];
+    injector.call("prlimit64", libc::SYS_prlimit64, ask)?;
+    let highest = crate::memory::read_u64(injector.tid(), scratch + 8).unwrap_or(0);
+    write_words(injector, scratch, &[soft.min(highest), hard.min(highest)])?;
+    injector.call("prlimit64", libc::SYS_prlimit64, [0, resource as u64, scratch, 0, 0, 0]).map(drop)
 }

@@ -17,6 +17,7 @@ use wire::message;
 use wire::session::{self, Buf, Dispositions, Down, Outcome, ProcessKey, ThreadKey, ToBody};
 
 use super::{Action, Away};
+use crate::procfs;
 
 /// A process that is away or on its way.
 pub struct Process {
@@ -341,7 +342,16 @@ impl Away {
     pub(super) fn ship(&mut self, tid: Tid, info: Vec<u8>) {
         let Some(deputy) = self.threads.get_mut(&tid) else { return };
         deputy.signals += 1;
-        let directed = info.get(8..12).is_some_and(|code| code == SI_TKILL.to_le_bytes());
+        let several =
+            self.processes.get(&deputy.process).filter(|process| process.threads.len() > 1).map(|p| p.pid);
+        let word = |at: usize| {
+            info.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, i32::from_le_bytes)
+        };
+        let directed = match word(8) {
+            SI_TKILL => true,
+            SI_TIMER => several.is_some_and(|pid| procfs::timer_of_thread(pid, word(16))),
+            _ => false,
+        };
         let message = Down::Signal { number: deputy.signals, thread: directed, info: info.into() };
         let key = deputy.key;
         self.link.send(session::thread_channel(key), message::encode(&message)).ok();
@@ -531,6 +541,7 @@ impl Deputy {
 
 const EXIT_GROUP: u32 = 231;
 const SI_TKILL: i32 = -6;
+const SI_TIMER: i32 = -2;
 
 /// Signal numbers that deputies care about.
 pub(super) mod libc_signal {

@@ -15,6 +15,9 @@ use super::deputy::{Phase, Serving, What};
 const BOTH_SIDES: [u32; 3] = [157, 160, 302];
 /// read, write, pread64, pwrite64, readv, writev, preadv, pwritev, preadv2, pwritev2, fsync, fdatasync.
 const DATA_CALLS: [u32; 12] = [0, 1, 17, 18, 19, 20, 295, 296, 327, 328, 74, 75];
+/// close, dup2, dup3, close_range: what they close is closed whether or not a signal comes, and few programs would
+/// look for EINTR.
+const CLOSING_CALLS: [u32; 4] = [3, 33, 292, 436];
 const CLONE: u32 = 56;
 const EXECVE: u32 = 59;
 const EXIT: u32 = 60;
@@ -155,6 +158,9 @@ impl Away {
     /// Whether a call that may block in general does not for what it is about: data of regular files comes and goes
     /// without an end to the wait that a signal could be, and such a call never answers EINTR.
     fn is_prompt(&self, tid: Tid, nr: u32, args: &[u64; 6]) -> bool {
+        if CLOSING_CALLS.contains(&nr) {
+            return true;
+        }
         let pid = self.threads.get(&tid).and_then(|deputy| self.processes.get(&deputy.process));
         let Some(pid) = pid.map(|process| process.pid) else { return false };
         DATA_CALLS.contains(&nr)
