@@ -16,7 +16,9 @@ use std::time::Instant;
 use tracee::ptrace::Stopped;
 use tracee::wait::CpuTime;
 use tracee::{Event, Stop, Tid};
-use wire::session::{self, CONTENT, ContentPart, FromBody, ProcessKey, ThreadKey, ToBody, Up, WantContent};
+use wire::session::{
+    self, CONTENT, ContentPart, FromBody, ProcessKey, ThreadKey, ToBody, Traced, Up, WantContent,
+};
 use wire::{Channel, Link, LinkError, message};
 
 pub use deputy::{Deputy, Process};
@@ -65,6 +67,12 @@ pub enum Action {
     Moved(Move),
     /// A line for the user.
     Say(String),
+    /// For the trace: a thread exists.
+    Born(Tid),
+    /// For the trace: a thread that is not the leader has ended.
+    ThreadEnded(Tid, Event),
+    /// For the trace: what the node says of a thread.
+    Traced(Tid, Traced),
 }
 
 /// The report of one move.
@@ -292,6 +300,7 @@ impl Away {
         process.threads.retain(|thread| *thread != tid);
         process.area.free(deputy.slot);
         if process.pid != tid {
+            self.actions.push_back(Action::ThreadEnded(tid, event));
             return;
         }
         let key = process.key;

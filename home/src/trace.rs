@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 
 use tracee::ptrace::SigInfo;
 use tracee::{Event, Stopped, Tid};
+use wire::session::Traced;
 
 mod render;
 
@@ -19,7 +20,12 @@ struct Open {
     nr: u32,
     args: [u64; 6],
     entry: render::Entry,
+    place: String,
 }
+
+const HOME: &str = "home";
+const REMOTE: &str = "remote";
+const FORWARDED: &str = "forwarded";
 
 /// One trace of one managed tree.
 #[derive(Debug)]
@@ -30,6 +36,8 @@ pub struct Trace {
     /// Whose line is open.
     line: Option<Tid>,
     open: HashMap<Tid, Open>,
+    /// Where the next call of a thread that comes home for it runs.
+    next_place: HashMap<Tid, String>,
     /// Threads that are alive.
     alive: usize,
     /// Until the command's own image is in place, the calls are ours.
@@ -46,6 +54,7 @@ impl Trace {
             buffer: Vec::new(),
             line: None,
             open: HashMap::new(),
+            next_place: HashMap::new(),
             alive: 1,
             begun: false,
         }
@@ -61,11 +70,15 @@ impl Trace {
                 return;
             }
             let entry = render::entry(tid, nr, regs.args());
-            if self.begun {
+            let place = self.next_place.remove(&tid).unwrap_or_else(|| HOME.into());
+            // A call that began on a node and is made again here goes on in its line.
+            let goes_on =
+                self.open.remove(&tid).is_some_and(|open| (open.nr, open.args) == (nr, regs.args()));
+            if self.begun && !goes_on {
                 self.start_line(tid);
                 self.put(&entry.text);
             }
-            self.open.insert(tid, Open { nr, args: regs.args(), entry });
+            self.open.insert(tid, Open { nr, args: regs.args(), entry, place });
         } else if let Some(open) = self.open.remove(&tid) {
             if !self.begun {
                 // A search of PATH tries several; only the one that succeeds is the command's.
@@ -78,8 +91,65 @@ impl Trace {
             }
             self.resume_line(tid, &open);
             let rest = render::exit(tid, &open.entry, open.nr, open.args, regs.ret());
-            self.finish_call(&rest, "home");
+            self.finish_call(&rest, &open.place);
         }
+    }
+
+    /// What a node says of a thread.
+    pub fn away(&mut self, tid: Tid, traced: Traced) {
+        match traced {
+            Traced::Entry { nr, args, text } => {
+                self.start_line(tid);
+                self.put(&text);
+                let mut entry = render::entry_without_memory(nr, args);
+                entry.text = text;
+                self.open.insert(tid, Open { nr, args, entry, place: REMOTE.into() });
+            }
+            Traced::Exit { rest, forwarded } => {
+                if let Some(open) = self.open.remove(&tid) {
+                    self.resume_line(tid, &open);
+                    self.finish_call(&rest, if forwarded { FORWARDED } else { REMOTE });
+                }
+            }
+            Traced::GoesHome(reason) => {
+                self.next_place.insert(tid, format!("gone home: {reason}"));
+            }
+            Traced::Signal { number, info } => {
+                let mut bytes = [0; 128];
+                let len = info.len().min(bytes.len());
+                bytes[..len].copy_from_slice(&info[..len]);
+                let info = render::siginfo(&SigInfo(bytes));
+                self.whole_line(tid, &format!("--- {} {info} ---", render::signal(number)));
+            }
+        }
+    }
+
+    /// A deputy has executed its body's execve.
+    pub fn executed_away(&mut self, tid: Tid) {
+        self.exec_returned(tid, FORWARDED);
+    }
+
+    /// The execve of a process that leaves home before its call returns.
+    pub fn executed_home(&mut self, tid: Tid) {
+        self.exec_returned(tid, HOME);
+    }
+
+    fn exec_returned(&mut self, tid: Tid, place: &str) {
+        self.next_place.remove(&tid);
+        let Some(open) = self.open.remove(&tid) else { return };
+        if !self.begun {
+            self.begun = true;
+            self.start_line(tid);
+            self.put(&open.entry.text);
+        }
+        self.resume_line(tid, &open);
+        let rest = render::no_memory_exit(&open.entry, open.nr, open.args, 0);
+        self.finish_call(&rest, place);
+    }
+
+    /// A process has moved, or could not.
+    pub fn moved(&mut self, tid: Tid, text: &str) {
+        self.whole_line(tid, &format!("+++ {text} +++"));
     }
 
     /// A signal is about to be delivered.
@@ -118,12 +188,13 @@ impl Trace {
 
     /// A thread has ended.
     pub fn ended(&mut self, tid: Tid, event: Event) {
+        self.next_place.remove(&tid);
         if self.begun {
             if let Some(open) = self.open.remove(&tid) {
                 // exit(2) and calls cut short by SIGKILL have no end.
                 self.resume_line(tid, &open);
                 let rest = render::no_exit(&open.entry, open.nr, open.args);
-                self.finish_call(&rest, "home");
+                self.finish_call(&rest, &open.place);
             }
             let how = match event {
                 Event::Exited(status) => format!("exited with {status}"),

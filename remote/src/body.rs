@@ -80,6 +80,8 @@ pub(crate) struct Thread {
     pub(crate) restart: Option<Restart>,
     /// Deadline of a timed call that is made again, with what identifies the call.
     pub(crate) deadline: Option<PendingDeadline>,
+    /// The call that home's trace has seen begin.
+    pub(crate) traced: Option<Box<crate::trace::Open>>,
 }
 
 /// See [`Thread::restart`].
@@ -121,6 +123,8 @@ pub(crate) enum Native {
     Plain,
     /// rt_sigtimedwait, with the address for the siginfo: its exit is a stop.
     TimedWait(u64),
+    /// A call that home traces: its exit is a stop.
+    Traced,
 }
 
 /// What home was asked.

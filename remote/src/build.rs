@@ -288,7 +288,7 @@ impl Session {
 
 impl Thread {
     pub(crate) fn new(key: ThreadKey, process: ProcessKey, tid: Tid, state: State) -> Thread {
-        Thread { key, process, tid, state, seq: 0, seen: 0, restart: None, deadline: None }
+        Thread { key, process, tid, state, seq: 0, seen: 0, restart: None, deadline: None, traced: None }
     }
 }
 

@@ -13,6 +13,7 @@ use wire::session::{Call, FromBody, Outcome, Up};
 use crate::body::{Ask, Asked, Native, PendingDeadline, State};
 use crate::marshal::{self, Guest};
 use crate::session::{Session, SessionError, libc_errno::EFAULT};
+use crate::trace;
 
 /// Limits that are enforced where the memory is: CPU, DATA, STACK, MEMLOCK, AS.
 const LIMITS_HERE: [i32; 5] = [0, 2, 3, 8, 9];
@@ -62,7 +63,12 @@ impl Session {
             // A move or job control: the call is made again later, there or here.
             return self.hold_rearmed(host, stopped, regs, nr);
         }
-        match table::place_of(nr, args) {
+        let place = table::place_of(nr, args);
+        // One that goes home at once has its line there.
+        if self.trace_local && place != Where::Home {
+            self.trace_entry(host, nr, args)?;
+        }
+        match place {
             Where::Local => {
                 self.local_calls += 1;
                 self.run_local(host, stopped, Native::Plain);
@@ -76,6 +82,10 @@ impl Session {
 
     /// Lets the body's own kernel make the call.
     pub(crate) fn run_local(&mut self, host: Tid, stopped: Stopped, native: Native) {
+        let traced = self.trace_local
+            && native == Native::Plain
+            && stopped.regs().is_ok_and(|regs| trace::returns(regs.orig_rax as u32));
+        let native = if traced { Native::Traced } else { native };
         let how = if native == Native::Plain { Resume::Cont } else { Resume::Syscall };
         if let Some(thread) = self.threads.get_mut(&host) {
             thread.state = State::run(stopped, how, 0, native);
@@ -120,6 +130,7 @@ impl Session {
         ret: i64,
     ) -> Result<(), SessionError> {
         regs.finish_call(ret);
+        self.trace_exit(host, ret)?;
         self.go_on(host, stopped, &regs)
     }
 
@@ -142,10 +153,12 @@ impl Session {
         regs: Regs,
         reason: impl Into<String>,
     ) -> Result<(), SessionError> {
+        let reason = reason.into();
+        self.trace_going_home(host, &reason)?;
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.state = State::Asking(stopped, Box::new(regs), Ask::GoHome);
         let key = thread.process;
-        self.say(key, &FromBody::GoHome(reason.into()))
+        self.say(key, &FromBody::GoHome(reason))
     }
 
     pub(crate) fn forward(&mut self, host: Tid, stopped: Stopped, regs: Regs) -> Result<(), SessionError> {
@@ -329,11 +342,12 @@ impl Session {
         if !may_run {
             return self.hold_rearmed(host, stopped, regs, nr);
         }
-        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         if actionable == 0 {
             // Nothing that a handler or a default action would see: make it again at once.
             return self.forward(host, stopped, regs);
         }
+        self.trace_exit(host, code)?;
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.restart = Some(crate::body::Restart { nr, code, after: regs.rip, args: regs.args() });
         let mut now = regs;
         match asked.temporary {

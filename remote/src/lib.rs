@@ -14,6 +14,7 @@ mod rules;
 pub mod session;
 mod signals;
 mod special;
+mod trace;
 
 pub use cache::Cache;
 pub use session::{SessionError, serve};

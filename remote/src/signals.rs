@@ -146,6 +146,10 @@ impl Session {
             self.interrupt_running(key);
             return self.say(key, &FromBody::StopDefault(number));
         }
+        if self.trace_local {
+            self.trace_signal(host, number, stopped.siginfo().ok())?;
+        }
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         let native = if native == Native::Plain { Native::Plain } else { native };
         let how = if native == Native::Plain { Resume::Cont } else { Resume::Syscall };
         thread.state = State::run(stopped, how, number, native);
@@ -193,7 +197,10 @@ impl Session {
                 tracee::memory::write(host, address, &kept.0);
             }
         }
-        thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+        self.trace_exit(host, regs.ret())?;
+        if let Some(thread) = self.threads.get_mut(&host) {
+            thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+        }
         Ok(())
     }
 

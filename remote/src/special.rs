@@ -248,6 +248,9 @@ impl Session {
                 }
                 let may_run =
                     |session: &Session, key| session.processes.get(key).is_some_and(Process::may_run);
+                if !fork.vfork {
+                    self.trace_exit(host, i64::from(tid))?;
+                }
                 if may_run(self, &process_key) {
                     self.resume(child_host)?;
                 }
@@ -280,11 +283,13 @@ impl Session {
     /// The child of a vfork has exec'ed or ended.
     pub(crate) fn vfork_done(&mut self, parent: Tid) -> Result<(), SessionError> {
         let Some(thread) = self.threads.get(&parent) else { return Ok(()) };
-        if self.processes.get(&thread.process).is_some_and(Process::may_run) {
-            self.resume(parent)
-        } else {
-            Ok(())
+        let key = thread.process;
+        if let (true, State::Held(stopped)) = (self.trace_local, &thread.state)
+            && let Ok(regs) = stopped.regs()
+        {
+            self.trace_exit(parent, regs.ret())?;
         }
+        if self.processes.get(&key).is_some_and(Process::may_run) { self.resume(parent) } else { Ok(()) }
     }
 
     fn exec(
@@ -416,7 +421,10 @@ impl Session {
             return Ok(());
         }
         match self.map_cached(host, key, stopped, regs, &file) {
-            Ok((stopped, regs)) => self.go_on(host, stopped, &regs),
+            Ok((stopped, regs)) => {
+                self.trace_exit(host, regs.ret())?;
+                self.go_on(host, stopped, &regs)
+            }
             Err(InjectError::Gone(tid, event, time)) => self.on_gone(tid, event, time),
             // The thread is in a state nobody can describe any more.
             Err(_) => self.end_now(key),

@@ -106,6 +106,38 @@ pub enum Up {
     Dispositions(Dispositions),
     /// This thread has ended, the process goes on.
     ThreadEnd,
+    /// For a trace of system calls, if home asked for one ([`Begin::trace_local`]).
+    Traced(Traced),
+}
+
+/// What a trace shows of a thread away from home. Words are the node's: only there is the memory they come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Traced {
+    /// A call begins.
+    Entry {
+        /// Call number.
+        nr: u32,
+        /// Arguments as the guest gave them.
+        args: [u64; 6],
+        /// `name(argument, argument, `
+        text: String,
+    },
+    /// It returned.
+    Exit {
+        /// The rest of the line.
+        rest: String,
+        /// The deputy executed it, rather than the body's own kernel.
+        forwarded: bool,
+    },
+    /// The next call of the thread, or the one that has begun, is made at home: the stay reason.
+    GoesHome(String),
+    /// A signal is delivered.
+    Signal {
+        /// Its number.
+        number: i32,
+        /// Raw siginfo.
+        info: ByteBuf,
+    },
 }
 
 /// What home must know about signal dispositions.
@@ -310,23 +342,12 @@ pub enum Control {
         /// CPU time of bodies that have not ended, in seconds.
         live_cpu_s: f64,
     },
-    /// A traced local call, if home asked for them.
-    LocalCall {
-        /// Which thread.
-        thread: ThreadKey,
-        /// Call number.
-        nr: u32,
-        /// Arguments.
-        args: [u64; 6],
-        /// Raw result.
-        ret: i64,
-    },
 }
 
 /// Home's second message on [`Channel::CONTROL`], after its hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
-    /// Report local calls as well ([`Control::LocalCall`]): slow, for traces.
+    /// Report every call ([`Up::Traced`]), local ones as well: slow.
     pub trace_local: bool,
 }
 

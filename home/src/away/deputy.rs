@@ -414,6 +414,7 @@ impl Away {
         let (foothold, area_base) = (process.foothold, process.area_base);
         if thread {
             process.threads.push(child);
+            self.actions.push_back(Action::Born(child));
         } else {
             let process = Process {
                 key: process_key,

@@ -8,7 +8,7 @@ use tracee::Tid;
 use tracee::errno::restart;
 use wire::session::{Call, Outcome, Up};
 
-use super::Away;
+use super::{Action, Away};
 use super::deputy::{Phase, Serving, What};
 
 /// prctl, setrlimit, prlimit64: done at both ends.
@@ -71,6 +71,10 @@ impl Away {
             }
             Up::Dispositions(dispositions) => {
                 self.mirror(tid, dispositions);
+                Ok(())
+            }
+            Up::Traced(traced) => {
+                self.actions.push_back(Action::Traced(tid, traced));
                 Ok(())
             }
             Up::ThreadEnd => {

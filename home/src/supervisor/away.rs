@@ -115,10 +115,16 @@ impl Supervisor {
                 let stay = self.table.processes.get(&parent).and_then(|process| process.stay.clone());
                 self.table.add_process(child, parent, stay, ThreadState::Away);
                 self.set_place(child);
+                if let Some(trace) = &mut self.trace {
+                    trace.born(child);
+                }
             }
             Action::CameHome { pid, threads, stay } => self.came_home(pid, threads, stay),
             Action::Execed { pid, thread } => {
                 self.table.keep_only_leader(pid);
+                if let Some(trace) = &mut self.trace {
+                    trace.executed_away(pid);
+                }
                 self.send_fresh(pid, thread);
             }
             Action::Ended { pid, event, .. } => {
@@ -126,6 +132,21 @@ impl Supervisor {
                 self.reaped(pid);
             }
             Action::Moved(report) => self.moved(report),
+            Action::Born(tid) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.born(tid);
+                }
+            }
+            Action::ThreadEnded(tid, event) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.ended(tid, event);
+                }
+            }
+            Action::Traced(tid, traced) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.away(tid, traced);
+                }
+            }
             Action::Say(line) => self.console.say(self.first, format_args!("{line}")),
         }
     }
@@ -140,10 +161,20 @@ impl Supervisor {
     fn moved(&mut self, report: crate::away::Move) {
         let pid = report.pid;
         if let Some(why) = &report.failed {
+            if let Some(trace) = &mut self.trace {
+                trace.moved(pid, &format!("not moved {} -> {}: {why}", report.from, report.to));
+            }
             self.console.verbose(format_args!("process {pid} stays at {}: {why}", report.from));
         } else {
             if report.to != "home" {
                 self.set_place(pid);
+            }
+            if let Some(trace) = &mut self.trace {
+                let crate::away::Move { from, to, reason, freeze_ms, bytes, .. } = &report;
+                trace.moved(
+                    pid,
+                    &format!("moved {from} -> {to} ({reason}), {freeze_ms:.1} ms, {bytes} bytes"),
+                );
             }
             self.stats.moves.push(crate::stats::Move {
                 pid,
@@ -229,6 +260,9 @@ impl Supervisor {
         }
         match settle_exec(Running::attached(pid).stopped(), Vec::new()) {
             Ok(thread) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.executed_home(pid);
+                }
                 self.send_fresh(pid, thread);
                 Next::Taken
             }

@@ -36,17 +36,29 @@ pub fn exit(tid: Tid, entry: &Entry, nr: u32, args: [u64; 6], ret: i64) -> Strin
     render::exit(entry, nr, args, ret, &mut Memory(tid), &Style::default())
 }
 
+/// Memory of a thread that is no more, or is elsewhere.
+struct Gone;
+
+impl GuestRead for Gone {
+    fn read(&mut self, _: u64, _: &mut [u8]) -> usize {
+        0
+    }
+}
+
+/// [`entry`] of a thread whose memory is not here.
+pub fn entry_without_memory(nr: u32, args: [u64; 6]) -> Entry {
+    render::entry(nr, args, &mut Gone, &Style::default())
+}
+
+/// [`exit`] of a call whose memory is gone.
+pub fn no_memory_exit(entry: &Entry, nr: u32, args: [u64; 6], ret: i64) -> String {
+    render::exit(entry, nr, args, ret, &mut Gone, &Style::default())
+}
+
 /// The rest of a call that did not return: it was exit(2) or the thread was killed in it.
 pub fn no_exit(entry: &Entry, nr: u32, args: [u64; 6]) -> String {
-    /// Memory of a thread that is no more.
-    struct Gone;
-    impl GuestRead for Gone {
-        fn read(&mut self, _: u64, _: &mut [u8]) -> usize {
-            0
-        }
-    }
     if by_number(nr).is_some_and(|call| call.ret == Ret::Never) {
-        render::exit(entry, nr, args, 0, &mut Gone, &Style::default())
+        no_memory_exit(entry, nr, args, 0)
     } else {
         " <unfinished ...>) = ?".to_owned()
     }
