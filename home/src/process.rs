@@ -59,6 +59,8 @@ pub struct Process {
     pub threads: Vec<Tid>,
     /// How often it has executed a new image.
     pub execs: u64,
+    /// Its end has been seen.
+    pub ended: bool,
 }
 
 /// A thread of a managed process.
@@ -125,6 +127,7 @@ impl Table {
             stay,
             threads: vec![pid],
             execs: 0,
+            ended: false,
         };
         self.processes.insert(pid, process);
         self.threads.insert(pid, Thread::new(pid, pid, leader));

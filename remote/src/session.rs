@@ -75,6 +75,8 @@ pub(crate) struct Session {
     pub(crate) early: Early,
     pub(crate) nearness: Nearness,
     pub(crate) local_calls: u64,
+    /// Home wants to see every call.
+    pub(crate) trace_local: bool,
 }
 
 /// Serves one home until it says farewell, the link is lost or SIGTERM comes. The calling process must have a single thread and no
@@ -109,6 +111,7 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
         early: Early::new(),
         nearness: Nearness::new(),
         local_calls: 0,
+        trace_local,
     };
     let ended = session.run(&signals);
     session.end_all();

@@ -8,8 +8,8 @@ use tracee::Tid;
 use tracee::errno::restart;
 use wire::session::{Call, Outcome, Up};
 
-use super::{Action, Away};
 use super::deputy::{Phase, Serving, What};
+use super::{Action, Away};
 
 /// prctl, setrlimit, prlimit64: done at both ends.
 const BOTH_SIDES: [u32; 3] = [157, 160, 302];

@@ -7,7 +7,13 @@ use super::Supervisor;
 impl Supervisor {
     /// A thread has ended, and what waits for it does not know yet: while it is not reaped here, its process is a
     /// zombie that its parent cannot see. So what is written now is complete before a shell goes on.
+    /// An end may be seen both here and by the away side: it counts once.
     pub(super) fn before_reaping(&mut self, tid: Tid, event: Event) {
+        if let Some(process) = self.table.processes.get_mut(&tid)
+            && std::mem::replace(&mut process.ended, true)
+        {
+            return;
+        }
         if let Some(trace) = &mut self.trace {
             trace.ended(tid, event);
         }
