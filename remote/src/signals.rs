@@ -150,7 +150,6 @@ impl Session {
             self.trace_signal(host, number, stopped.siginfo().ok())?;
         }
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
-        let native = if native == Native::Plain { Native::Plain } else { native };
         let how = if native == Native::Plain { Resume::Cont } else { Resume::Syscall };
         thread.state = State::run(stopped, how, number, native);
         Ok(())

@@ -420,7 +420,7 @@ impl Session {
             thread_asking(&mut self.threads, host, stopped, regs, file);
             return Ok(());
         }
-        match self.map_cached(host, key, stopped, regs, &file) {
+        match self.map_cached(key, stopped, regs, &file) {
             Ok((stopped, regs)) => {
                 self.trace_exit(host, regs.ret())?;
                 self.go_on(host, stopped, &regs)
@@ -433,7 +433,6 @@ impl Session {
 
     fn map_cached(
         &mut self,
-        host: Tid,
         key: ProcessKey,
         stopped: Stopped,
         regs: Regs,
@@ -453,7 +452,6 @@ impl Session {
         let mut regs = regs;
         regs.finish_call(ret);
         *injector.saved_mut() = regs;
-        let _ = host;
         Ok((injector.finish()?, regs))
     }
 

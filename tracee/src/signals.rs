@@ -62,7 +62,7 @@ impl AsFd for Signals {
 /// Whether a signal with its default action is discarded (SIGCHLD, SIGCONT, SIGURG, SIGWINCH); see signal(7).
 /// SIGCONT's continuing has happened when it was sent.
 pub fn discarded_by_default(signal: i32) -> bool {
-    matches!(signal, libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH)
+    (1..=64).contains(&signal) && crate::signal::IGNORED_BY_DEFAULT & crate::signal::bit(signal) != 0
 }
 
 /// Whether the default action of a signal is to stop the process.

@@ -394,7 +394,7 @@ impl Away {
     fn on_deputy_fork(&mut self, tid: Tid, stopped: Stopped, early: &mut HashSet<Tid>) {
         let child = stopped.event_message().unwrap_or(0) as Tid;
         let Some(deputy) = self.threads.get(&tid) else { return };
-        let (parent_key, mask) = (deputy.process, first_mask(deputy));
+        let (parent_key, mask) = (deputy.process, deputy.mask);
         let thread = matches!(deputy.serving, Some(Serving { what: What::Fork { thread: true }, .. }));
         let arrived = early.remove(&child) || matches!(wait::block(child), Ok((_, Event::Stopped(_), _)));
         if !arrived {
@@ -442,7 +442,7 @@ impl Away {
             regs.orig_rax = u64::MAX;
             first.set_regs(&regs).ok();
         }
-        // It was made under the mask of the call.
+        // It was made under the mask of the call, and waits under the one that its maker has between calls.
         first.set_sigmask(mask).ok();
         let mut made = Deputy::new(thread_key, process_key, slot);
         made.mask = mask;
@@ -515,11 +515,6 @@ impl Away {
         let message = Down::Reply { seq, outcome, outs };
         self.link.send(session::thread_channel(deputy.key), message::encode(&message)).ok();
     }
-}
-
-/// A new deputy has the mask that its maker has between calls.
-fn first_mask(maker: &Deputy) -> u64 {
-    maker.mask
 }
 
 impl Deputy {
