@@ -16,7 +16,8 @@ struct Terminal {
     master: File,
     bash: Child,
     seen: String,
-    /// For messages.
+    /// Everything that came, for messages.
+    all: String,
     run: &'static str,
 }
 
@@ -41,7 +42,7 @@ impl Terminal {
             .stderr(open())
             .spawn()
             .unwrap();
-        let mut terminal = Terminal { master: File::from(master), bash, seen: String::new(), run };
+        let mut terminal = Terminal { master: File::from(master), bash, seen: String::new(), all: String::new(), run };
         terminal.expect("[0]");
         terminal.send("stty -echo\n");
         terminal.expect("[0]");
@@ -63,13 +64,36 @@ impl Terminal {
             }
             let wait = Timespec { tv_sec: 1, tv_nsec: 0 };
             poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&wait)).unwrap();
-            assert!(Instant::now() < limit, "{:?}: no {text:?} after {:?}", self.run, self.seen);
+            assert!(Instant::now() < limit, "{:?}: no {text:?} at the end of {:?}", self.run, self.all);
             let mut chunk = [0; 4096];
             if let Ok(1..) = poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&Timespec::default()))
             {
                 let count = self.master.read(&mut chunk).unwrap();
-                self.seen.push_str(&String::from_utf8_lossy(&chunk[..count]));
+                let text = String::from_utf8_lossy(&chunk[..count]);
+                self.seen.push_str(&text);
+                self.all.push_str(&text);
             }
+        }
+    }
+
+    /// Waits until everything in the terminal but its shell is stopped. The shell prompts when its own children are:
+    /// a grandchild that has not left its read yet would still take what is typed next.
+    fn expect_all_stopped(&self) {
+        let limit = Instant::now() + Duration::from_secs(30);
+        let session = self.bash.id() as i32;
+        let runs = |pid: i32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let (_, rest) = stat.rsplit_once(") ").unwrap_or_default();
+            let fields: Vec<&str> = rest.split(' ').collect();
+            fields.len() > 3 && fields[3] == session.to_string() && !["T", "t", "Z"].contains(&fields[0])
+        };
+        let pids = || {
+            let names = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name());
+            names.filter_map(|name| name.to_str()?.parse().ok()).filter(|pid| *pid != session)
+        };
+        while pids().any(runs) {
+            assert!(Instant::now() < limit, "{:?}: not all stopped: {:?}", self.run, self.all);
+            std::thread::yield_now();
         }
     }
 
@@ -150,6 +174,7 @@ fn a_pipeline_and_a_group_stop_together() {
             terminal.expect(word);
             terminal.send("\x1a");
             terminal.expect(&format!("[{STOPPED}]"));
+            terminal.expect_all_stopped();
             terminal.send("fg\n");
         }
         terminal.send("gamma\n");
