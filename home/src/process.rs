@@ -61,6 +61,8 @@ pub struct Process {
     pub execs: u64,
     /// Its end has been seen.
     pub ended: bool,
+    /// The process whose memory it uses until it calls exec (vfork).
+    pub memory_of: Option<Tid>,
 }
 
 /// A thread of a managed process.
@@ -128,6 +130,7 @@ impl Table {
             threads: vec![pid],
             execs: 0,
             ended: false,
+            memory_of: None,
         };
         self.processes.insert(pid, process);
         self.threads.insert(pid, Thread::new(pid, pid, leader));
@@ -168,5 +171,6 @@ impl Table {
         }
         process.threads.push(pid);
         process.execs += 1;
+        process.memory_of = None;
     }
 }

@@ -53,6 +53,11 @@ pub fn process_of(tid: Tid) -> Option<Tid> {
     status_field(&status(tid)?, "Tgid:")?.parse().ok()
 }
 
+/// Whether somebody traces a thread. A tracee whose end its tracer has taken is traced no more.
+pub fn is_traced(tid: Tid) -> bool {
+    status(tid).is_some_and(|status| status_field(&status, "TracerPid:").is_some_and(|tracer| tracer != "0"))
+}
+
 /// The ignored signals of a process, bit n-1 for signal n.
 pub fn ignored_signals(tid: Tid) -> Option<u64> {
     u64::from_str_radix(status_field(&status(tid)?, "SigIgn:")?, 16).ok()

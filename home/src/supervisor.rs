@@ -280,6 +280,7 @@ impl Supervisor {
     /// Everything that must be on disk when the last process is gone. What still runs (after SIGTERM) goes on by
     /// itself: the kernel detaches the tracees of a tracer that ends.
     fn finish(&mut self) {
+        self.count_away();
         self.leave_node();
         if let Some(trace) = &mut self.trace {
             trace.flush();

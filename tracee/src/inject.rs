@@ -150,14 +150,29 @@ impl Injector {
     /// Puts registers and signal mask back and returns the thread, stopped. Signals that stop came meanwhile are
     /// sent again.
     pub fn finish(mut self) -> Result<Stopped, InjectError> {
-        let Some(thread) = self.thread.take() else { return Err(InjectError::Ptrace(Errno::ESRCH)) };
+        self.put_back()?;
+        self.thread.take().ok_or(InjectError::Ptrace(Errno::ESRCH))
+    }
+
+    fn put_back(&mut self) -> Result<(), Errno> {
+        let Some(thread) = &self.thread else { return Err(Errno::ESRCH) };
         thread.set_regs(&self.saved)?;
         thread.set_sigmask(self.mask)?;
         for signal in self.deferred.drain(..) {
             // SAFETY: tkill takes two numbers; the thread is our stopped tracee, so its id cannot have been reused.
             unsafe { libc::syscall(libc::SYS_tkill, thread.tid(), signal) };
         }
-        Ok(thread)
+        Ok(())
+    }
+}
+
+/// One that is given up half-way leaves its thread stopped and as it was.
+impl Drop for Injector {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            // ESRCH: it was killed.
+            self.put_back().ok();
+        }
     }
 }
 

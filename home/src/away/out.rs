@@ -235,6 +235,7 @@ impl Away {
         let Some(base) = hole(&taken(&mappings), Foothold::BYTES) else {
             return Err(Failed::Stay(threads, Vec::new(), "no room for the shim".into()));
         };
+        let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
         let mut rest = threads.into_iter();
         let Some(leader) = rest.next() else {
             return Err(Failed::Gone(Event::Killed { signal: 9, core: false }, CpuTime::default()));
@@ -314,7 +315,12 @@ impl Away {
                 Ok((done, image, mapped, dispositions))
             }
             Err(CaptureError::Inject(InjectError::Gone(_, event, time))) => Err(Failed::Gone(event, time)),
-            Err(error) => Err(Failed::Stay(done, ours, error.to_string())),
+            Err(error) => {
+                // One that failed under injection is stopped and as it was, or killed.
+                done.clear();
+                let all = tids.into_iter().map(|tid| Running::attached(tid).stopped()).collect();
+                Err(Failed::Stay(all, ours, error.to_string()))
+            }
         }
     }
 
@@ -490,15 +496,6 @@ impl Ours {
 enum Failed {
     Stay(Vec<Stopped>, Vec<(u64, u64)>, String),
     Gone(Event, CpuTime),
-}
-
-impl From<InjectError> for Failed {
-    fn from(error: InjectError) -> Failed {
-        match error {
-            InjectError::Gone(_, event, time) => Failed::Gone(event, time),
-            other => Failed::Stay(Vec::new(), Vec::new(), other.to_string()),
-        }
-    }
 }
 
 pub(super) fn enter_loop(regs: &mut tracee::regs::Regs, process: &Process, slot: u64) {

@@ -190,10 +190,15 @@ impl Supervisor {
             None => Reply::Done,
             Some(why) => Reply::Failed(format!("not possible: {why}")),
         };
+        self.answer_waiting(pid, &reply);
+    }
+
+    /// Answers those who wait for a move of this process.
+    pub(super) fn answer_waiting(&mut self, pid: Tid, reply: &Reply) {
         let waiting = std::mem::take(&mut self.elsewhere.waiting);
         for (waits, ticket) in waiting {
             if waits == pid {
-                self.reply(ticket, &reply)
+                self.reply(ticket, reply)
             } else {
                 self.elsewhere.waiting.push((waits, ticket))
             }
@@ -321,8 +326,21 @@ impl Supervisor {
         }
     }
 
+    /// Whose memory this process shares: a vfork parent's or child's must not be taken away.
+    fn shares_memory(&self, pid: Tid) -> Option<String> {
+        let shared = self.table.processes.values().find_map(|process| match process.memory_of? {
+            maker if process.pid == pid => self.table.processes.contains_key(&maker).then_some(maker),
+            maker if maker == pid => Some(process.pid),
+            _ => None,
+        });
+        shared.map(|other| format!("it shares its memory with process {other} until one of them calls exec"))
+    }
+
     /// Sends a process out that runs at home.
     fn send_running(&mut self, pid: Tid, reason: &str) -> Result<(), String> {
+        if let Some(why) = self.shares_memory(pid) {
+            return Err(why);
+        }
         let threads = self.stop_process(pid)?;
         let Some(away) = &mut self.elsewhere.node else { return Err("no node".into()) };
         let sent = away.send_out(pid, threads, false, reason);
@@ -372,7 +390,7 @@ impl Supervisor {
     /// Waits for a thread that was interrupted. Other stops that come first are handled as ever.
     fn stop_thread(&mut self, tid: Tid, until: Instant) -> Result<Stopped, String> {
         loop {
-            match wait::poll(tid) {
+            match wait::next_of_thread(tid, |tid, event| self.before_reaping(tid, event)) {
                 Ok(Some((_, Event::Stopped(Stop::Interrupt), _))) => {
                     let stopped = Running::attached(tid).stopped();
                     // It may have to stay: then its call must not end for our interrupt.
