@@ -228,6 +228,9 @@ pub fn queue(
     memory::write_all(injector.tid(), foothold.scratch(), info)?;
     let signal = i32::from_le_bytes(info[..4].try_into().unwrap_or_default()) as u64;
     let scratch = foothold.scratch();
+    if signal == libc::SIGTRAP as u64 {
+        injector.will_have_trap()?;
+    }
     match tid {
         Some(tid) => {
             let args = [pid as u64, tid as u64, signal, scratch, 0, 0];
