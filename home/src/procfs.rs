@@ -88,6 +88,14 @@ pub fn timer_of_thread(pid: Tid, timer: i32) -> bool {
     lines.find_map(|line| line.strip_prefix("notify: ")).is_some_and(|how| how.contains("/tid."))
 }
 
+/// Whether a process has a timer (timer_create(2)) that counts CPU time, see /proc/PID/timers.
+pub fn has_cpu_timer(pid: Tid) -> bool {
+    let timers = fs::read_to_string(format!("/proc/{pid}/timers")).unwrap_or_default();
+    let clocks = timers.lines().filter_map(|line| line.strip_prefix("ClockID:")?.trim().parse::<i32>().ok());
+    // CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID, and those of clock_getcpuclockid(3).
+    clocks.into_iter().any(|clock| matches!(clock, 2 | 3) || clock < 0)
+}
+
 /// Whether a thread belongs to a process. Also true of a zombie that nobody has waited for.
 pub fn is_thread_of(tid: Tid, pid: Tid) -> bool {
     rustix::fs::access(format!("/proc/{pid}/task/{tid}"), rustix::fs::Access::EXISTS).is_ok()

@@ -143,6 +143,25 @@ pub fn brk(injector: &mut Injector) -> Result<u64, InjectError> {
     Ok(injector.raw(libc::SYS_brk, [0; 6])? as u64)
 }
 
+/// The interval timers on CPU time that run.
+pub fn cpu_timers(injector: &mut Injector, foothold: &Foothold) -> Result<Vec<(u64, [u64; 4])>, InjectError> {
+    let mut running = Vec::new();
+    for which in CPU_TIMERS {
+        injector.call("getitimer", libc::SYS_getitimer, [which, foothold.scratch(), 0, 0, 0, 0])?;
+        let mut value = [0u64; 4];
+        for (i, word) in value.iter_mut().enumerate() {
+            *word = memory::read_u64(injector.tid(), foothold.scratch() + 8 * i as u64)?;
+        }
+        if value[2..] != [0, 0] {
+            running.push((which, value));
+        }
+    }
+    Ok(running)
+}
+
+/// ITIMER_VIRTUAL and ITIMER_PROF; ITIMER_REAL is the deputy's.
+const CPU_TIMERS: [u64; 2] = [1, 2];
+
 /// Takes the state of one thread. Its registers are those that the injector will put back; the caller makes them
 /// ready to run. With `fresh` (just exec'ed) nothing is registered with the kernel yet and nothing is asked.
 pub fn thread(
@@ -163,6 +182,7 @@ pub fn thread(
         robust_list: (0, 0),
         clear_tid: 0,
         pending: Vec::new(),
+        unfinished: None,
     };
     image.pending = injector.thread().pending(false)?.iter().map(|info| info.0.to_vec()).collect();
     if fresh {

@@ -29,6 +29,9 @@ pub struct Image {
     pub vdso: Option<(u64, u64)>,
     /// Resource limits that are enforced where the memory is: number, soft, hard.
     pub limits: Vec<(i32, u64, u64)>,
+    /// Interval timers on CPU time that run: number and `struct itimerval` (interval and value, seconds and microseconds
+    /// of each). They count where the process computes.
+    pub cpu_timers: Vec<(u64, [u64; 4])>,
 }
 
 /// One mapping.
@@ -127,6 +130,26 @@ pub struct ThreadImage {
     pub clear_tid: u64,
     /// Thread-directed pending signals as raw siginfo.
     pub pending: Vec<Vec<u8>>,
+    /// The registers are those before a call that has begun already.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// A call that a move interrupted and that is made again, and what it has used up by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// Its number.
+    pub nr: u32,
+    /// What it has used up.
+    pub used: Used,
+}
+
+/// See [`Unfinished`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Used {
+    /// Time: it ends at this time of the process's CLOCK_MONOTONIC, in nanoseconds.
+    Until(u64),
+    /// Data: this many bytes are written.
+    Bytes(u64),
 }
 
 impl Image {

@@ -1,5 +1,6 @@
 //! Leaving home: capture, send, and, once the node has built the body, hollow the process into a deputy.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use serde_bytes::ByteBuf;
@@ -7,7 +8,7 @@ use tracee::area::{Area, take_fd};
 use tracee::capture::{self, CaptureError, PageReader};
 use tracee::errno::restart;
 use tracee::foothold::Foothold;
-use tracee::image::{Backing, Image, hole};
+use tracee::image::{Backing, Image, Unfinished, hole};
 use tracee::inject::{InjectError, Injector, vdso_site};
 use tracee::ptrace::{Options, Resume, Running, Stopped};
 use tracee::wait::CpuTime;
@@ -15,6 +16,7 @@ use tracee::{Errno, Event, Stop, Tid, maps, restore, wait};
 use wire::message;
 use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 
+use super::back::unfinished_calls;
 use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
 
@@ -114,7 +116,8 @@ pub(super) fn remove_foothold(
 }
 
 impl Away {
-    /// Sends a process out. Its threads are stopped, leader first, in any state. `fresh` when it has just exec'ed.
+    /// Sends a process out. Its threads are stopped, leader first, in any state. `fresh` when it has just exec'ed;
+    /// `unfinished` has what their interrupted calls have used up.
     /// From here on the process is ours until [`Action::CameHome`] or [`Action::Ended`].
     pub fn send_out(
         &mut self,
@@ -122,10 +125,11 @@ impl Away {
         threads: Vec<Stopped>,
         fresh: bool,
         reason: &str,
+        unfinished: &HashMap<Tid, Unfinished>,
     ) -> Result<(), NotSent> {
         let since = Instant::now();
         let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
-        match self.capture(pid, threads, fresh) {
+        match self.capture(pid, threads, fresh, unfinished) {
             Ok((threads, image, ours, dispositions)) => {
                 let key = ProcessKey(self.key());
                 let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.key())).collect();
@@ -208,6 +212,7 @@ impl Away {
         pid: Tid,
         threads: Vec<Stopped>,
         fresh: bool,
+        unfinished: &HashMap<Tid, Unfinished>,
     ) -> Result<(Vec<Stopped>, Image, Ours, Dispositions), Failed> {
         let mappings = match if fresh { maps::read(pid) } else { maps::read_with_flags(pid) } {
             Ok(mappings) => mappings,
@@ -227,11 +232,6 @@ impl Away {
             Ok(vmas) => vmas,
             Err(error) => return Err(Failed::Stay(threads, Vec::new(), error.to_string())),
         };
-        for thread in &threads {
-            if let Some(why) = unfinished_call(thread) {
-                return Err(Failed::Stay(threads, Vec::new(), why));
-            }
-        }
         let Some(base) = hole(&taken(&mappings), Foothold::BYTES) else {
             return Err(Failed::Stay(threads, Vec::new(), "no room for the shim".into()));
         };
@@ -244,7 +244,7 @@ impl Away {
         // What we have mapped so far, for the case that it stays.
         let mut ours = Vec::new();
         let mut captured = (|| {
-            settle_call(&leader)?;
+            settle_call(&leader, unfinished.get(&pid))?;
             let mut injector = injector(leader, &mappings)?;
             let foothold = Foothold::install(&mut injector, base)?;
             ours.push(foothold.range());
@@ -267,7 +267,8 @@ impl Away {
             let mapped = Ours { foothold, area, area_base };
             let mut layout = capture::layout(pid)?;
             layout.brk = capture::brk(&mut injector)?;
-            let thread = capture::thread(&mut injector, &foothold, pid, fresh)?;
+            let mut thread = capture::thread(&mut injector, &foothold, pid, fresh)?;
+            thread.unfinished = unfinished.get(&pid).copied();
             let (actions, ignored) = capture::actions(&mut injector, &foothold)?;
             let pending = injector.thread().pending(true)?;
             let image = Image {
@@ -279,6 +280,7 @@ impl Away {
                 pending: pending.iter().map(|info| info.0.to_vec()).collect(),
                 vdso: capture::vdso_range(&mappings),
                 limits: capture::limits(pid),
+                cpu_timers: capture::cpu_timers(&mut injector, &foothold)?,
             };
             done.push(injector.finish()?);
             Ok((image, mapped))
@@ -289,9 +291,11 @@ impl Away {
                 Ok((mut image, mapped)) => {
                     let foothold = &mapped.foothold;
                     (|| {
-                        settle_call(&stopped)?;
+                        settle_call(&stopped, unfinished.get(&tid))?;
                         let mut injector = Injector::new(stopped, foothold.site())?;
-                        image.threads.push(capture::thread(&mut injector, foothold, tid, false)?);
+                        let mut thread = capture::thread(&mut injector, foothold, tid, false)?;
+                        thread.unfinished = unfinished.get(&tid).copied();
+                        image.threads.push(thread);
                         done.push(injector.finish()?);
                         Ok(image)
                     })()
@@ -411,6 +415,7 @@ impl Away {
         restore::wipe(&mut injector, &keep)?;
         restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
         set_no_child_wait(&mut injector, &foothold, &process.dispositions)?;
+        restore::stop_cpu_timers(&mut injector, &foothold, &leaving.image.cpu_timers)?;
         flush_pending(&mut injector, &foothold, &leaving.image)?;
         let mask = process.idle_mask();
         injector.saved_mut().orig_rax = u64::MAX;
@@ -448,6 +453,7 @@ impl Away {
         let Some(process) = self.processes.remove(&key) else { return };
         let Phase::Leaving(leaving) = process.phase else { return };
         self.forget(&process.threads, process.pid, &SharedArea::none());
+        let unfinished = unfinished_calls(&leaving.image);
         self.actions.push_back(Action::Moved(Move {
             pid: process.pid,
             from: "home".into(),
@@ -461,7 +467,12 @@ impl Away {
         let ours = [process.foothold.range(), (process.area_base, process.area_base + process.area.bytes())];
         match self.undo(process.pid, leaving.threads, &ours, why.into()) {
             NotSent::Stay(threads, why) => {
-                self.actions.push_back(Action::CameHome { pid: process.pid, threads, stay: Some(why) });
+                self.actions.push_back(Action::CameHome {
+                    pid: process.pid,
+                    threads,
+                    stay: Some(why),
+                    unfinished,
+                });
             }
             NotSent::Gone(event, time) => {
                 self.actions.push_back(Action::Ended { pid: process.pid, event, time });
@@ -566,15 +577,18 @@ pub(super) fn set_no_child_wait(
 }
 
 /// Makes a thread that was interrupted in a call ready to make it again at the node.
-fn settle_call(stopped: &Stopped) -> Result<(), Errno> {
+fn settle_call(stopped: &Stopped, unfinished: Option<&Unfinished>) -> Result<(), Errno> {
     let mut regs = stopped.regs()?;
     let Some(nr) = regs.call() else { return Ok(()) };
-    match regs.ret() {
-        restart::SYS | restart::NOINTR | restart::NOHAND => regs.rearm(nr),
-        // A futex with a relative timeout: a spurious wake-up, as futex(2) allows.
-        restart::BLOCK if nr == FUTEX => regs.finish_call(0),
+    match (regs.ret(), unfinished) {
+        // restart_syscall, or the call itself.
+        (ret, Some(unfinished)) if restart::is_code(ret) || ret == -4 => regs.rearm(unfinished.nr),
+        (restart::SYS | restart::NOINTR | restart::NOHAND, None) => regs.rearm(nr),
+        // Absolute, or the supervisor would have said when it ends.
+        (restart::BLOCK, None) if nr == RESTART_SYSCALL => regs.rearm(FUTEX),
+        (restart::BLOCK, None) => regs.rearm(nr),
         // Calls that answer EINTR after a mere stop, see signal(7).
-        -4 if EINTR_AFTER_STOP.contains(&nr) => regs.rearm(nr),
+        (-4, None) if EINTR_AFTER_STOP.contains(&nr) => regs.rearm(nr),
         _ => {
             regs.orig_rax = u64::MAX;
         }
@@ -582,16 +596,7 @@ fn settle_call(stopped: &Stopped) -> Result<(), Errno> {
     stopped.set_regs(&regs)
 }
 
-/// A timed call whose deadline only the kernel knows cannot be made again with what remains.
-fn unfinished_call(stopped: &Stopped) -> Option<String> {
-    let regs = stopped.regs().ok()?;
-    let nr = regs.call()?;
-    (regs.ret() == restart::BLOCK && nr != FUTEX).then(|| {
-        let name = syscall_table::by_number(nr).map_or("a timed call", |call| call.name);
-        format!("it sleeps in {name}, whose deadline only this kernel knows")
-    })
-}
-
+const RESTART_SYSCALL: u32 = 219;
 const FUTEX: u32 = 202;
 /// epoll_wait, epoll_pwait, epoll_pwait2, semop, semtimedop, rt_sigtimedwait, recvfrom, recvmsg, accept, read.
 const EINTR_AFTER_STOP: [u32; 10] = [232, 281, 441, 65, 220, 128, 45, 47, 43, 0];
