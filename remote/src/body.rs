@@ -29,6 +29,8 @@ pub(crate) struct Process {
     /// True siginfo of signals queued with tickets.
     pub(crate) tickets: HashMap<u64, SigInfo>,
     pub(crate) next_ticket: u64,
+    /// Overruns of timers (timer_create(2)) in the signal of each that was delivered last.
+    pub(crate) overruns: HashMap<i32, i32>,
     /// Stopped at home by job control.
     pub(crate) frozen: bool,
     /// The thread that waits for this vfork child.

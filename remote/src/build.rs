@@ -70,6 +70,7 @@ impl Session {
                 dispositions,
                 tickets: Default::default(),
                 next_ticket: 0,
+                overruns: Default::default(),
                 frozen: false,
                 vfork_parent: None,
             },

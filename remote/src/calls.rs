@@ -10,7 +10,7 @@ use tracee::regs::Regs;
 use tracee::{Tid, memory, restore};
 use wire::session::{Call, FromBody, Outcome, Up};
 
-use crate::body::{Ask, Asked, Made, Native, PendingDeadline, State, Written};
+use crate::body::{Ask, Asked, Made, Native, PendingDeadline, Process, State, Written};
 use crate::marshal::{self, Guest};
 use crate::session::{Session, SessionError, libc_errno::EFAULT};
 use crate::trace;
@@ -45,7 +45,7 @@ const OF_THE_BODY: [&[u8]; 15] = [
 ];
 
 impl Session {
-    fn process_of(&self, host: Tid) -> Option<&crate::body::Process> {
+    pub(crate) fn process_of(&self, host: Tid) -> Option<&Process> {
         self.processes.get(&self.threads.get(&host)?.process)
     }
 
@@ -216,6 +216,9 @@ impl Session {
             (Wait::Plain, Some(pending)) => Some(self.home_ns(pending.at)),
             _ => None,
         };
+        let asked_mask = waits_under.unwrap_or(0);
+        let Some(ignores) = self.process_of(host).map(Process::ignores) else { return Ok(()) };
+        let pending = temporary.is_some_and(|(_, mask)| deliverable(host, mask, ignores) != 0);
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.seq += 1;
         let call = Call {
@@ -228,8 +231,11 @@ impl Session {
             seen: thread.seen,
             until,
         };
-        let mask = waits_under.unwrap_or(0);
-        let asked = Asked { bufs: plan.bufs, deadline, mask, limit: None, temporary, written };
+        let asked = Asked { bufs: plan.bufs, deadline, mask: asked_mask, limit: None, temporary, written };
+        if pending {
+            // What the thread's own mask holds back and the call's lets through has come already.
+            return self.interrupted(host, stopped, regs, &asked, tracee::errno::restart::NOHAND);
+        }
         thread.state = State::Asking(stopped, Box::new(regs), Ask::Call(Box::new(asked)));
         let key = thread.key;
         self.ask(key, &Up::Call(call))

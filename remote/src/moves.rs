@@ -3,7 +3,7 @@
 use serde_bytes::ByteBuf;
 use tracee::capture::{self, CaptureError, PageReader};
 use tracee::image::{Backing, Image, Unfinished, Used};
-use tracee::inject::{InjectError, Injector};
+use tracee::inject::{InjectError, Injector, step_out};
 use tracee::regs::{Regs, SYSCALL_LEN};
 use tracee::{Tid, maps};
 use wire::message;
@@ -102,6 +102,7 @@ impl Session {
             let Some(thread) = self.threads.get_mut(&host) else { continue };
             let State::Held(stopped) = std::mem::replace(&mut thread.state, State::Busy) else { continue };
             let tid = thread.tid;
+            let stopped = step_out(stopped, vdso.unwrap_or_default())?;
             let mut injector = Injector::new(stopped, foothold.site())?;
             let captured = capture::thread(&mut injector, &foothold, tid, false);
             if threads.is_empty() {
@@ -116,6 +117,7 @@ impl Session {
             }
             let mut captured = captured?;
             captured.unfinished = self.unfinished(host, &captured.regs);
+            captured.seen = self.threads.get(&host).map_or(0, |thread| thread.seen);
             threads.push(captured);
         }
         let process = self.processes.get(&key).ok_or(tracee::Errno::ESRCH)?;

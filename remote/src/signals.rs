@@ -7,11 +7,13 @@ use tracee::errno::restart;
 use tracee::ptrace::{Resume, SigInfo, Stopped};
 use tracee::regs::Regs;
 use tracee::{Stop, Tid, signal};
-use wire::session::FromBody;
+use wire::session::{FromBody, Up};
 
-use crate::body::{Ask, Made, Native, PendingDeadline, Phase, Process, State};
+use crate::body::{Ask, Made, Native, PendingDeadline, Phase, Process, Restart, State};
 use crate::session::{Session, SessionError};
 
+/// Home keeps signals until it hears that they were seen: at the latest after this many.
+const SEEN_EVERY: u64 = 32;
 /// Numbers that a futex call may have at a stop: itself, or restart_syscall after an earlier one.
 const RT_SIGTIMEDWAIT: u32 = 128;
 
@@ -33,11 +35,25 @@ impl Session {
     ) -> Result<(), SessionError> {
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.seen = number;
-        let key = thread.process;
+        let (key, thread_key) = (thread.process, thread.key);
+        if number % SEEN_EVERY == 0 {
+            self.ask(thread_key, &Up::Seen(number))?;
+        }
         let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
         let mut kept = SigInfo([0; 128]);
         let len = info.len().min(kept.0.len());
         kept.0[..len].copy_from_slice(&info[..len]);
+        if let Some((timer, more)) = kept.timer() {
+            // A timer has one signal pending and counts what it would add (timer_getoverrun(2)).
+            let pending = process.tickets.values_mut().find_map(|info| {
+                let (other, overruns) = info.timer()?;
+                (other == timer && info.signal() == kept.signal()).then_some((info, overruns))
+            });
+            if let Some((info, overruns)) = pending {
+                info.set_overruns(overruns.saturating_add(more).saturating_add(1));
+                return Ok(());
+            }
+        }
         let ticket = process.next_ticket;
         process.next_ticket += 1;
         process.tickets.insert(ticket, kept);
@@ -123,6 +139,7 @@ impl Session {
             && let Some(ticket) = signal::ticket(&info.0)
             && let Some(kept) = process.tickets.remove(&ticket)
         {
+            process.overruns.extend(kept.timer());
             stopped.set_siginfo(&kept).ok();
         }
         if let Some(restart) = thread.restart.take()
@@ -171,7 +188,10 @@ impl Session {
             thread.state = State::run(stopped, how, 0, native);
             return Ok(());
         }
-        settle_call(&stopped, &mut thread.deadline);
+        match thread.restart.take() {
+            Some(restart) => make_again(&stopped, &restart),
+            None => settle_call(&stopped, &mut thread.deadline),
+        }
         thread.state = State::Held(stopped);
         self.check_stopped(key)
     }
@@ -219,6 +239,7 @@ impl Session {
                 && tracee::memory::read(host, address, &mut info.0) == info.0.len()
                 && let Some(kept) = signal::ticket(&info.0).and_then(|ticket| process.tickets.remove(&ticket))
             {
+                process.overruns.extend(kept.timer());
                 tracee::memory::write(host, address, &kept.0);
             }
         }
@@ -272,6 +293,16 @@ fn call_in(regs: &Regs, deadline: &Option<PendingDeadline>) -> Option<Made> {
         _ if nr == RESTART_SYSCALL => Some(Made { nr: FUTEX, ..call }),
         _ => Some(call),
     }
+}
+
+/// A thread was to be given a signal, and has not got it yet: it makes the call again that the signal was to interrupt.
+fn make_again(stopped: &Stopped, restart: &Restart) {
+    let Ok(mut regs) = stopped.regs() else { return };
+    regs.rip = restart.after;
+    regs.set_args(restart.args);
+    regs.rearm(restart.nr);
+    // ESRCH: killed meanwhile.
+    stopped.set_regs(&regs).ok();
 }
 
 /// At a stop inside an interrupted call of the body's own kernel: makes the registers those of a thread that

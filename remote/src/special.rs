@@ -43,6 +43,7 @@ mod nr {
     pub(super) const PRCTL: u32 = 157;
     pub(super) const SETRLIMIT: u32 = 160;
     pub(super) const FUTEX: u32 = 202;
+    pub(super) const TIMER_GETOVERRUN: u32 = 225;
     pub(super) const EXIT_GROUP: u32 = 231;
     pub(super) const EXECVEAT: u32 = 322;
     pub(super) const PRLIMIT64: u32 = 302;
@@ -101,6 +102,11 @@ impl Session {
                 self.run_local(host, stopped, Native::Plain);
                 Ok(())
             }
+            // The signal was delivered here. Of one that was delivered at home, home knows.
+            nr::TIMER_GETOVERRUN => match self.overruns(host, args[0] as i32) {
+                Some(overruns) => self.answer(host, stopped, regs, i64::from(overruns)),
+                None => self.forward(host, stopped, regs),
+            },
             // The thread's name is the deputy's.
             nr::PRCTL => self.forward(host, stopped, regs),
             nr::SETRLIMIT => self.set_limit(host, stopped, regs, args[0], args[1]),
@@ -131,6 +137,11 @@ impl Session {
         if let Some(pending) = again {
             self.waits.push((pending.at, host));
         }
+    }
+
+    fn overruns(&self, host: Tid, timer: i32) -> Option<i32> {
+        let process = self.processes.get(&self.threads.get(&host)?.process)?;
+        process.overruns.get(&timer).copied()
     }
 
     fn leads_others(&self, host: Tid) -> bool {
@@ -267,6 +278,7 @@ impl Session {
                         dispositions,
                         tickets: Default::default(),
                         next_ticket: 0,
+                        overruns: Default::default(),
                         frozen: false,
                         vfork_parent: fork.vfork.then_some(host),
                     };
@@ -337,14 +349,16 @@ impl Session {
             Err(errno) => return self.answer(host, stopped, regs, -i64::from(errno.0)),
         };
         let mask = stopped.sigmask().unwrap_or(0);
-        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
-        let Some(process) = self.processes.get(&thread.process) else { return Ok(()) };
+        let Some(process) = self.process_of(host) else { return Ok(()) };
         let resolve = |shared| -> Vec<ByteBuf> {
             let pending = stopped.pending(shared).unwrap_or_default();
             pending.iter().map(|info| ByteBuf::from(process.true_info(info).0.to_vec())).collect()
         };
         let mut pending = resolve(false);
         pending.extend(resolve(true));
+        let threads = process.threads.iter().filter_map(|host| self.threads.get(host));
+        let seen = threads.map(|thread| (thread.key, thread.seen)).collect();
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.seq += 1;
         let ask = Up::Exec {
             seq: thread.seq,
@@ -355,6 +369,7 @@ impl Session {
             envp: envp.into(),
             mask,
             pending,
+            seen,
         };
         thread.state = State::Asking(stopped, Box::new(regs), Ask::Exec);
         let key = thread.key;

@@ -369,7 +369,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     222 timer_create(clockid: Clock, sevp: ins(Shape::Sigevent), timerid: outs(Shape::I32)) -> Zero, CLOCK_REAL, No, "timers fire at home; CPU clocks tick in the body";
     223 timer_settime(timerid: Int, flags: Flags(&TIMER), new_value: ins(Shape::Itimerspec), old_value: outs(Shape::Itimerspec)) -> Zero, Forward, No, "timers are home's";
     224 timer_gettime(timerid: Int, curr_value: outs(Shape::Itimerspec)) -> Zero, Forward, No, "timers are home's";
-    225 timer_getoverrun(timerid: Int) -> Count, Forward, No, "timers are home's";
+    225 timer_getoverrun(timerid: Int) -> Count, Special, No, "of the signal that the body got last";
     226 timer_delete(timerid: Int) -> Zero, Forward, No, "timers are home's";
     227 clock_settime(clockid: Clock, tp: ins(Shape::Timespec)) -> Zero, Forward, No, "home's clock";
     228 clock_gettime(clockid: Clock, tp: outs(Shape::Timespec)) -> Zero, CLOCK_READ, No, "a time namespace shifts the body's clocks to home's; others are asked there";

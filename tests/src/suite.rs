@@ -170,8 +170,9 @@ fn report(case: &Case, mode: Mode, stats: &Stats) -> Result<()> {
         return stats.assert_stayed();
     }
     match case.away {
+        // It may be brought home before it has made a call.
+        Away::Yes | Away::Computing if mode == Mode::Shuttle => stats.assert_left_home(),
         Away::Yes => stats.assert_was_away(),
-        Away::Computing if mode == Mode::Shuttle => stats.assert_was_away(),
         Away::Computing => {
             stats.assert_was_away()?;
             stats.assert_remote_cpu(0.95)

@@ -183,6 +183,7 @@ pub fn thread(
         clear_tid: 0,
         pending: Vec::new(),
         unfinished: None,
+        seen: 0,
     };
     image.pending = injector.thread().pending(false)?.iter().map(|info| info.0.to_vec()).collect();
     if fresh {

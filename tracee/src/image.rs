@@ -132,6 +132,8 @@ pub struct ThreadImage {
     pub pending: Vec<Vec<u8>>,
     /// The registers are those before a call that has begun already.
     pub unfinished: Option<Unfinished>,
+    /// Number of the last signal from home that is in this image or was delivered before it was taken.
+    pub seen: u64,
 }
 
 /// A call that a move interrupted and that is made again, and what it has used up by then.

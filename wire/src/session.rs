@@ -86,6 +86,8 @@ pub enum Up {
         mask: u64,
         /// Pending signals as raw siginfo: the thread's, then the process's.
         pending: Vec<ByteBuf>,
+        /// Number of the last signal from home that each thread of the process has seen.
+        seen: Vec<(ThreadKey, u64)>,
     },
     /// A mapping of a file: what is it?
     MapFile {
@@ -104,6 +106,8 @@ pub enum Up {
     },
     /// The ignored signals changed; holds for the whole process.
     Dispositions(Dispositions),
+    /// Number of the last signal that this thread has seen, so that home need not keep it.
+    Seen(u64),
     /// This thread has ended, the process goes on.
     ThreadEnd,
     /// For a trace of system calls, if home asked for one ([`Begin::trace_local`]).

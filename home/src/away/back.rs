@@ -124,6 +124,16 @@ impl Away {
             Err(error) => return self.fail(key, coming, &error.to_string()),
         };
         let mut signals = Vec::new();
+        // Signals that the image does not have: they were still on their way when it was taken.
+        let mut image = image;
+        for thread in &mut image.threads {
+            let Some(deputy) = self.threads.get_mut(&thread.tid) else { continue };
+            deputy.seen(thread.seen);
+            for signal in &deputy.unseen {
+                let pending = if signal.directed { &mut thread.pending } else { &mut image.pending };
+                pending.push(signal.info.clone());
+            }
+        }
         match self.refill(key, &coming, image, bytes.len() as u64, &mut signals) {
             Ok(()) => {}
             Err(InjectError::Gone(tid, event, time)) => self.on_thread_end(tid, event, time),

@@ -1,7 +1,7 @@
 //! Deputies: what is kept of each, and what their stops mean.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -142,6 +142,8 @@ pub struct Deputy {
     pub(super) serving: Option<Serving>,
     /// Signals shipped so far.
     pub(super) signals: u64,
+    /// Those that the node may not have seen.
+    pub(super) unseen: VecDeque<Shipped>,
     /// A signal that must act on the deputy itself.
     pub(super) pass: Option<i32>,
     /// Keys of the child that the fork in progress made.
@@ -152,6 +154,14 @@ pub struct Deputy {
     pub(super) exec_pending: Vec<ByteBuf>,
     /// Its body has ended; it is on its way out itself.
     pub(super) ending: bool,
+}
+
+/// A signal on its way to a body.
+pub(super) struct Shipped {
+    number: u64,
+    /// For the thread rather than its process.
+    pub(super) directed: bool,
+    pub(super) info: Vec<u8>,
 }
 
 pub(super) enum State {
@@ -357,7 +367,9 @@ impl Away {
             SI_TIMER => several.is_some_and(|pid| procfs::timer_of_thread(pid, word(16))),
             _ => false,
         };
-        let message = Down::Signal { number: deputy.signals, thread: directed, info: info.into() };
+        let number = deputy.signals;
+        deputy.unseen.push_back(Shipped { number, directed, info: info.clone() });
+        let message = Down::Signal { number, thread: directed, info: info.into() };
         let key = deputy.key;
         self.link.send(session::thread_channel(key), message::encode(&message)).ok();
     }
@@ -464,8 +476,15 @@ impl Away {
         // An exec by another thread than the leader takes the leader's tid.
         let former = stopped.event_message().unwrap_or(tid as u64) as Tid;
         let Some(key) = self.pids.get(&tid).copied() else { return };
-        let pending = self.threads.get(&former).map(|deputy| deputy.exec_pending.clone()).unwrap_or_default();
+        let mut pending =
+            self.threads.get(&former).map(|deputy| deputy.exec_pending.clone()).unwrap_or_default();
         let Some(process) = self.processes.remove(&key) else { return };
+        for thread in &process.threads {
+            // Those for a thread that is gone are gone with it.
+            let unseen = self.threads.get_mut(thread).map(|deputy| std::mem::take(&mut deputy.unseen));
+            let unseen = unseen.into_iter().flatten().filter(|signal| !signal.directed || *thread == former);
+            pending.extend(unseen.map(|signal| ByteBuf::from(signal.info)));
+        }
         self.pids.remove(&tid);
         for thread in &process.threads {
             if let Some(deputy) = self.threads.remove(thread) {
@@ -523,6 +542,13 @@ impl Away {
 }
 
 impl Deputy {
+    /// The node has seen the signals up to this number.
+    pub(super) fn seen(&mut self, number: u64) {
+        while self.unseen.front().is_some_and(|signal| signal.number <= number) {
+            self.unseen.pop_front();
+        }
+    }
+
     pub(super) fn new(key: ThreadKey, process: ProcessKey, slot: u64) -> Deputy {
         Deputy {
             key,
@@ -531,6 +557,7 @@ impl Deputy {
             state: State::Busy,
             serving: None,
             signals: 0,
+            unseen: VecDeque::new(),
             pass: None,
             child: None,
             mask: 0,

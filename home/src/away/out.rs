@@ -9,7 +9,7 @@ use tracee::capture::{self, CaptureError, PageReader};
 use tracee::errno::restart;
 use tracee::foothold::Foothold;
 use tracee::image::{Backing, Image, Unfinished, hole};
-use tracee::inject::{InjectError, Injector, vdso_site};
+use tracee::inject::{InjectError, Injector, step_out, vdso_site};
 use tracee::ptrace::{Options, Resume, Running, Stopped};
 use tracee::wait::CpuTime;
 use tracee::{Errno, Event, Stop, Tid, maps, restore, wait};
@@ -243,8 +243,10 @@ impl Away {
         let mut done = Vec::new();
         // What we have mapped so far, for the case that it stays.
         let mut ours = Vec::new();
+        let vdso = capture::vdso_range(&mappings).unwrap_or_default();
         let mut captured = (|| {
             settle_call(&leader, unfinished.get(&pid))?;
+            let leader = step_out(leader, vdso)?;
             let mut injector = injector(leader, &mappings)?;
             let foothold = Foothold::install(&mut injector, base)?;
             ours.push(foothold.range());
@@ -292,6 +294,7 @@ impl Away {
                     let foothold = &mapped.foothold;
                     (|| {
                         settle_call(&stopped, unfinished.get(&tid))?;
+                        let stopped = step_out(stopped, vdso)?;
                         let mut injector = Injector::new(stopped, foothold.site())?;
                         let mut thread = capture::thread(&mut injector, foothold, tid, false)?;
                         thread.unfinished = unfinished.get(&tid).copied();

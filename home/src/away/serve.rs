@@ -13,8 +13,8 @@ use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
 use crate::supervisor::{blocks_until_written, socket_timeout_of, timeout_kind};
 
-/// prctl, setrlimit, prlimit64: done at both ends.
-const BOTH_SIDES: [u32; 3] = [157, 160, 302];
+/// prctl, setrlimit, timer_getoverrun, prlimit64: done at both ends, or at either.
+const BOTH_SIDES: [u32; 4] = [157, 160, 225, 302];
 /// read, write, pread64, pwrite64, readv, writev, preadv, pwritev, preadv2, pwritev2, fsync, fdatasync.
 const DATA_CALLS: [u32; 12] = [0, 1, 17, 18, 19, 20, 295, 296, 327, 328, 74, 75];
 /// close, dup2, dup3, close_range: what they close is closed whether or not a signal comes, and few programs would
@@ -59,7 +59,12 @@ impl Away {
                 self.serve(tid, serving);
                 Ok(())
             }
-            Up::Exec { seq, dir, flags, path, argv, envp, mask, pending } => {
+            Up::Exec { seq, dir, flags, path, argv, envp, mask, pending, seen } => {
+                for (key, number) in seen {
+                    if let Some(deputy) = self.keys.get(&key).and_then(|tid| self.threads.get_mut(tid)) {
+                        deputy.seen(number);
+                    }
+                }
                 if self.ready(tid, seq) {
                     self.nearness.end();
                     self.exec(tid, seq, (dir, flags), &path, &argv, &envp, mask, pending);
@@ -72,6 +77,12 @@ impl Away {
                     *self.counts.gone_home.entry(reason.clone()).or_default() += 1;
                 }
                 self.reply(tid, seq, outcome, Vec::new());
+                Ok(())
+            }
+            Up::Seen(number) => {
+                if let Some(deputy) = self.threads.get_mut(&tid) {
+                    deputy.seen(number);
+                }
                 Ok(())
             }
             Up::Dispositions(dispositions) => {
@@ -116,13 +127,15 @@ impl Away {
         if !self.ready(tid, call.seq) {
             return Ok(());
         }
-        let Some(deputy) = self.threads.get(&tid) else { return Ok(()) };
+        let Some(deputy) = self.threads.get_mut(&tid) else { return Ok(()) };
+        deputy.seen(call.seen);
         let crossed = call.mask.is_some() && call.seen < deputy.signals;
         if crossed && !self.is_prompt(tid, call.nr, &call.args) {
             // A signal is on its way to the body: this call could block past it.
             self.reply(tid, call.seq, Outcome::NotMade, Vec::new());
             return Ok(());
         }
+        let Some(deputy) = self.threads.get(&tid) else { return Ok(()) };
         let places = places(&call).ok_or("the node sent a call with buffers beyond the window")?;
         let Some(process) = self.processes.get(&deputy.process) else { return Ok(()) };
         let window = process.area_base + shim::area::window(deputy.slot);

@@ -170,8 +170,13 @@ impl Supervisor {
             return Err("it sleeps by a clock of CPU time".into());
         }
         let Some(timeout) = timeout(at.tid(), how, &args) else { return Ok(None) };
-        let since =
-            since.ok_or_else(|| format!("it sleeps in {name}, whose deadline only this kernel knows"))?;
+        let since = match name {
+            // They have just written what remains.
+            "select" | "pselect6" | "ppoll" => clock::monotonic_ns(),
+            _ => {
+                since.ok_or_else(|| format!("it sleeps in {name}, whose deadline only this kernel knows"))?
+            }
+        };
         let until = since.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
         Ok(Some(Unfinished { nr, used: Used::Until(until) }))
     }
@@ -382,10 +387,20 @@ impl Supervisor {
 }
 
 /// Ends a call whose time is over with `ret`. select(2) leaves its sets as they are when it is interrupted, and empties
-/// them when its time is over.
+/// them when its time is over; it and ppoll(2) write that nothing remains.
 fn expire(at: &Stopped, nr: u32, mut regs: Regs, ret: i64) {
     let args = regs.args();
-    if matches!(syscall_table::by_number(nr).map(|call| call.name), Some("select" | "pselect6")) {
+    let name = syscall_table::by_number(nr).map_or("", |call| call.name);
+    let left = match name {
+        "select" | "pselect6" => args[4],
+        "ppoll" => args[2],
+        _ => 0,
+    };
+    if left != 0 {
+        // As for the kernel it does not matter whether it can be written.
+        memory::write(at.tid(), left, &[0; 16]);
+    }
+    if matches!(name, "select" | "pselect6") {
         let bytes = (args[0].min(FD_SET_BITS_MAX) as usize).div_ceil(64) * 8;
         for set in [args[1], args[2], args[3]].into_iter().filter(|set| *set != 0) {
             memory::write(at.tid(), set, &vec![0; bytes]);
