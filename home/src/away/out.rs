@@ -557,10 +557,16 @@ pub(super) fn set_no_child_wait(
     foothold: &Foothold,
     dispositions: &Dispositions,
 ) -> Result<(), InjectError> {
-    let ignored = dispositions.ignored >> (SIGCHLD - 1) & 1;
-    if ignored == 0 && dispositions.no_child_wait {
-        let words: Vec<u8> =
-            [0, SA_NOCLDWAIT, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+    if dispositions.ignored >> (SIGCHLD - 1) & 1 != 0 {
+        return Ok(());
+    }
+    let args = [SIGCHLD as u64, 0, foothold.scratch(), 8, 0, 0];
+    injector.call("rt_sigaction", RT_SIGACTION, args)?;
+    let flags = tracee::memory::read_u64(injector.tid(), foothold.scratch() + 8)?;
+    // Only a change: setting the default drops a pending SIGCHLD.
+    if dispositions.no_child_wait != (flags & SA_NOCLDWAIT != 0) {
+        let flags = if dispositions.no_child_wait { SA_NOCLDWAIT } else { 0 };
+        let words: Vec<u8> = [0, flags, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
         tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
         let args = [SIGCHLD as u64, foothold.scratch(), 0, 8, 0, 0];
         injector.call("rt_sigaction", RT_SIGACTION, args)?;
