@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use tracee::foothold::Foothold;
-use tracee::image::Image;
+use tracee::image::{Image, Used};
 use tracee::ptrace::{Running, SigInfo, Stopped};
 use tracee::regs::Regs;
 use tracee::wait::Stop;
 use tracee::{Tid, signal};
 use wire::session::{Dispositions, ProcessKey, ThreadKey};
+
+use crate::cpu::Addend;
 
 /// A guest process.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Process {
     pub(crate) frozen: bool,
     /// The thread that waits for this vfork child.
     pub(crate) vfork_parent: Option<Tid>,
+    /// CPU time of the process before this body.
+    pub(crate) used: Used,
 }
 
 /// Where a process is in its life here.
@@ -82,6 +86,8 @@ pub(crate) struct Thread {
     pub(crate) deadline: Option<PendingDeadline>,
     /// The call that home's trace has seen begin.
     pub(crate) traced: Option<Box<crate::trace::Open>>,
+    /// CPU time of the thread before this body.
+    pub(crate) used: Used,
 }
 
 /// See [`Thread::restart`].
@@ -123,6 +129,8 @@ pub(crate) enum Native {
     Plain,
     /// rt_sigtimedwait, with the address for the siginfo: its exit is a stop.
     TimedWait(u64),
+    /// A question about CPU time, with the address of the answer and what is added to it: its exit is a stop.
+    Counted(u64, Addend),
     /// A call that home traces: its exit is a stop.
     Traced,
 }

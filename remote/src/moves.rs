@@ -1,8 +1,8 @@
 //! Sending a body home: stop all threads, capture, send; then end it, or go on if home could not take it.
 
 use serde_bytes::ByteBuf;
-use tracee::capture::{self, CaptureError, PageReader};
-use tracee::image::{Backing, Image};
+use tracee::capture::{self, CaptureError, PageReader, Whose};
+use tracee::image::{Backing, Image, ThreadImage};
 use tracee::inject::{InjectError, Injector};
 use tracee::maps;
 use wire::message;
@@ -96,13 +96,16 @@ impl Session {
         let mut threads = Vec::new();
         let mut actions = (Vec::new(), 0);
         let mut pending = Vec::new();
+        let mut used = process.used;
         for host in process.threads.clone() {
             let Some(thread) = self.threads.get_mut(&host) else { continue };
             let State::Held(stopped) = std::mem::replace(&mut thread.state, State::Busy) else { continue };
-            let tid = thread.tid;
+            let (tid, mut thread_used) = (thread.tid, thread.used);
             let mut injector = Injector::new(stopped, foothold.site())?;
             let captured = capture::thread(&mut injector, &foothold, tid, false);
+            thread_used.away += capture::cpu(&mut injector, &foothold, Whose::Thread)?;
             if threads.is_empty() {
+                used.away += capture::cpu(&mut injector, &foothold, Whose::Process)?;
                 layout.brk = capture::brk(&mut injector)?;
                 actions = capture::actions(&mut injector, &foothold)?;
                 pending = injector.thread().pending(true)?;
@@ -111,7 +114,7 @@ impl Session {
             if let Some(thread) = self.threads.get_mut(&host) {
                 thread.state = State::Held(stopped);
             }
-            threads.push(captured?);
+            threads.push(ThreadImage { cpu: thread_used, ..captured? });
         }
         let process = self.processes.get(&key).ok_or(tracee::Errno::ESRCH)?;
         let truth = |raw: &[u8]| {
@@ -131,6 +134,7 @@ impl Session {
             pending: pending.iter().map(|info| truth(&info.0)).collect(),
             vdso,
             limits: Vec::new(),
+            cpu: used,
         })
     }
 

@@ -196,6 +196,9 @@ impl Session {
                 tracee::memory::write(host, address, &kept.0);
             }
         }
+        if let (Native::Counted(address, addend), 0) = (native, regs.ret()) {
+            addend.add(host, address);
+        }
         self.trace_exit(host, regs.ret())?;
         if let Some(thread) = self.threads.get_mut(&host) {
             thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);

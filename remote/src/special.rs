@@ -1,7 +1,7 @@
 //! Calls that the executor has code of its own for.
 
 use serde_bytes::ByteBuf;
-use tracee::image::FileRef;
+use tracee::image::{FileRef, Used};
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Resume, Running, Stopped};
 use tracee::regs::Regs;
@@ -36,10 +36,12 @@ mod nr {
     pub(super) const VFORK: u32 = 58;
     pub(super) const EXECVE: u32 = 59;
     pub(super) const EXIT: u32 = 60;
+    pub(super) const GETRUSAGE: u32 = 98;
     pub(super) const RT_SIGTIMEDWAIT: u32 = 128;
     pub(super) const PRCTL: u32 = 157;
     pub(super) const SETRLIMIT: u32 = 160;
     pub(super) const FUTEX: u32 = 202;
+    pub(super) const CLOCK_GETTIME: u32 = 228;
     pub(super) const EXIT_GROUP: u32 = 231;
     pub(super) const EXECVEAT: u32 = 322;
     pub(super) const PRLIMIT64: u32 = 302;
@@ -88,6 +90,11 @@ impl Session {
                 self.run_local(host, stopped, Native::TimedWait(args[1]));
                 Ok(())
             }
+            nr::GETRUSAGE => {
+                self.usage(host, stopped, args[0] as i32, args[1]);
+                Ok(())
+            }
+            nr::CLOCK_GETTIME => self.cpu_clock(host, stopped, regs, args[0] as i32, args[1]),
             nr::MMAP => self.mmap(host, stopped, regs),
             // Memory of a body is its own: what is shared between processes has kept its process at home. So a
             // futex that is not marked private is private here.
@@ -243,6 +250,7 @@ impl Session {
                         next_ticket: 0,
                         frozen: false,
                         vfork_parent: fork.vfork.then_some(host),
+                        used: Used::default(),
                     };
                     self.processes.insert(process_key, process);
                 }
@@ -273,7 +281,8 @@ impl Session {
             }
             Err(Failure::Errno(stopped, errno)) => {
                 // The deputy exists already and has to go.
-                self.say(process_key, &wire::session::FromBody::Ended { status: 9, cpu_s: 0.0 })?;
+                let ended = wire::session::FromBody::Ended { status: 9, cpu_s: 0.0, away_ns: (0, 0) };
+                self.say(process_key, &ended)?;
                 self.answer(host, stopped, regs, -i64::from(errno.0))
             }
             Err(Failure::Gone(tid, event, time)) => self.on_gone(tid, event, time),

@@ -43,9 +43,77 @@ static void *watch(void *arg)
     return NULL;
 }
 
-int main(void)
+static int64_t usage_us(int who)
+{
+    struct rusage ru;
+    OK(getrusage(who, &ru));
+    return (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000LL + ru.ru_utime.tv_usec + ru.ru_stime.tv_usec;
+}
+
+static void burn_ms(int ms)
+{
+    int64_t end = now_ns(CLOCK_PROCESS_CPUTIME_ID) + ms * 1000000LL;
+    while (now_ns(CLOCK_PROCESS_CPUTIME_ID) < end)
+        ;
+}
+
+/* What a process knows of its CPU time, and the next program in it must not fall behind. */
+enum { PROCESS, THREAD, SELF, CHILDREN, TICKS, CHILDREN_TICKS, TIMES };
+
+static void look(int64_t used[TIMES])
+{
+    struct tms tms;
+    OK(times(&tms));
+    used[TICKS] = tms.tms_utime + tms.tms_stime;
+    used[CHILDREN_TICKS] = tms.tms_cutime + tms.tms_cstime;
+    used[CHILDREN] = usage_us(RUSAGE_CHILDREN);
+    used[SELF] = usage_us(RUSAGE_SELF);
+    used[THREAD] = now_ns(CLOCK_THREAD_CPUTIME_ID);
+    used[PROCESS] = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static void run_again(int round)
+{
+    int64_t used[TIMES];
+    look(used);
+    char text[TIMES + 1][24], *args[TIMES + 3] = {"clocks"};
+    snprintf(text[TIMES], sizeof text[0], "%d", round);
+    args[1] = text[TIMES];
+    for (int i = 0; i < TIMES; i++) {
+        snprintf(text[i], sizeof text[i], "%lld", (long long)used[i]);
+        args[2 + i] = text[i];
+    }
+    execv("/proc/self/exe", args);
+    FAIL("execv");
+}
+
+static void go_on(char **args)
+{
+    int64_t used[TIMES];
+    look(used);
+    for (int i = 0; i < TIMES; i++) {
+        int64_t before = atoll(args[1 + i]);
+        if (used[i] < before)
+            FAIL("time %d went back by %lld", i, (long long)(before - used[i]));
+    }
+    CHECK(used[PROCESS] >= 60000000);
+    CHECK(used[CHILDREN] >= 30000);
+    clockid_t own;
+    RET(clock_getcpuclockid(getpid(), &own), 0);
+    CHECK(now_ns(own) >= used[PROCESS]);
+    RET(pthread_getcpuclockid(pthread_self(), &own), 0);
+    CHECK(now_ns(own) >= used[THREAD]);
+    int round = atoi(args[0]);
+    if (round < 2)
+        run_again(round + 1);
+    _exit(0);
+}
+
+int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IONBF, 0);
+    if (argc > TIMES + 1)
+        go_on(argv + 1);
     pthread_t t;
     RET(pthread_create(&t, NULL, watch, (void *)800), 0);
     watch((void *)800);
@@ -96,6 +164,31 @@ int main(void)
     sleep_ms(50);
     CHECK(now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu < 40000000);
     ok("CPU time is counted, sleep is not");
+
+    IN_CHILD({
+        CHECK(now_ns(CLOCK_PROCESS_CPUTIME_ID) < 50000000);
+        burn_ms(60);
+        IN_CHILD(burn_ms(30));
+        run_again(0);
+    });
+    ok("CPU time over exec");
+
+    /* What shows this process brings it home if it is away, where another kernel counts. When it leaves again, its
+     * clocks go on from where they stood: with one step, not by catching up. */
+    burn_ms(200);
+    int64_t stood = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+    char line[64];
+    int fd = (int)OK(open("/proc/self/status", O_RDONLY));
+    CHECK(read(fd, line, sizeof line) > 0);
+    close(fd);
+    int64_t last = stood, now;
+    while ((now = now_ns(CLOCK_PROCESS_CPUTIME_ID)) < stood) {
+        last = now;
+        for (int64_t end = now_ms() + 5; now_ms() < end;)
+            ;
+    }
+    CHECK(last == stood || now - last > 50000000);
+    ok("CPU time over moves");
     struct timespec res;
     for (int i = 0; i < N; i++) {
         OK(clock_getres(clocks[i].id, &res));

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use serde_bytes::ByteBuf;
 use tracee::area::{Area, take_fd};
-use tracee::capture::{self, CaptureError, PageReader};
+use tracee::capture::{self, CaptureError, PageReader, Whose};
 use tracee::errno::restart;
 use tracee::foothold::Foothold;
-use tracee::image::{Backing, Image, hole};
+use tracee::image::{Backing, Image, Used, hole};
 use tracee::inject::{InjectError, Injector, vdso_site};
 use tracee::ptrace::{Options, Resume, Running, Stopped};
 use tracee::wait::CpuTime;
@@ -125,23 +125,25 @@ impl Away {
     ) -> Result<(), NotSent> {
         let since = Instant::now();
         let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
+        let old = self.replaced.remove(&pid);
         match self.capture(pid, threads, fresh) {
             Ok((threads, image, ours, dispositions)) => {
                 let key = ProcessKey(self.key());
                 let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.key())).collect();
+                let cpu_from = old.and_then(|(_, from)| from).unwrap_or(image.cpu.away);
                 let encoded = message::encode(&image);
                 let mut bytes = encoded.len() as u64;
                 let place = ToBody::Place {
                     image: encoded.into(),
                     threads: keys.clone(),
-                    replaces: None,
+                    replaces: old.map(|(old, _)| old),
                     dispositions,
                 };
                 self.tell(key, &place);
                 match self.send_pages(key, pid, &image) {
                     Ok(sent) => bytes += sent,
                     Err(error) => {
-                        self.tell(key, &ToBody::Release);
+                        self.let_go(key, pid, Some(cpu_from));
                         return Err(self.undo(
                             pid,
                             threads,
@@ -173,16 +175,24 @@ impl Away {
                         frozen: false,
                         released: false,
                         giving_up: false,
+                        cpu_from: Some(cpu_from),
                     },
                 );
                 self.pids.insert(pid, key);
                 Ok(())
             }
-            Err(Failed::Stay(threads, ours, why)) => Err(match ours.is_empty() {
-                false => self.undo(pid, threads, &ours, why),
-                true => NotSent::Stay(threads, why),
-            }),
-            Err(Failed::Gone(event, time)) => Err(NotSent::Gone(event, time)),
+            Err(failed) => {
+                if let Some((old, from)) = old {
+                    self.let_go(old, pid, from);
+                }
+                Err(match failed {
+                    Failed::Stay(threads, ours, why) if !ours.is_empty() => {
+                        self.undo(pid, threads, &ours, why)
+                    }
+                    Failed::Stay(threads, _, why) => NotSent::Stay(threads, why),
+                    Failed::Gone(event, time) => NotSent::Gone(event, time),
+                })
+            }
         }
     }
 
@@ -215,6 +225,8 @@ impl Away {
                 return Err(Failed::Stay(threads, Vec::new(), format!("reading its maps: {error}")));
             }
         };
+        let away = self.cpu.own(pid);
+        let away_of = |tid| self.cpu.thread(pid, tid);
         let contents = &mut self.contents;
         let vmas = capture::vmas(&mappings, &[], |mapping| {
             let named = contents.of_mapping(pid, mapping).map_err(CaptureError::Stay)?;
@@ -266,7 +278,10 @@ impl Away {
             let mapped = Ours { foothold, area, area_base };
             let mut layout = capture::layout(pid)?;
             layout.brk = capture::brk(&mut injector)?;
-            let thread = capture::thread(&mut injector, &foothold, pid, fresh)?;
+            let mut thread = capture::thread(&mut injector, &foothold, pid, fresh)?;
+            let home = capture::cpu(&mut injector, &foothold, Whose::Thread)?;
+            thread.cpu = Used { away: away_of(pid), home };
+            let home = capture::cpu(&mut injector, &foothold, Whose::Process)?;
             let (actions, ignored) = capture::actions(&mut injector, &foothold)?;
             let pending = injector.thread().pending(true)?;
             let image = Image {
@@ -278,6 +293,7 @@ impl Away {
                 pending: pending.iter().map(|info| info.0.to_vec()).collect(),
                 vdso: capture::vdso_range(&mappings),
                 limits: capture::limits(pid),
+                cpu: Used { away, home },
             };
             done.push(injector.finish()?);
             Ok((image, mapped))
@@ -290,7 +306,10 @@ impl Away {
                     (|| {
                         settle_call(&stopped)?;
                         let mut injector = Injector::new(stopped, foothold.site())?;
-                        image.threads.push(capture::thread(&mut injector, foothold, tid, false)?);
+                        let mut thread = capture::thread(&mut injector, foothold, tid, false)?;
+                        let home = capture::cpu(&mut injector, foothold, Whose::Thread)?;
+                        thread.cpu = Used { away: away_of(tid), home };
+                        image.threads.push(thread);
                         done.push(injector.finish()?);
                         Ok(image)
                     })()
@@ -441,6 +460,9 @@ impl Away {
         }
         let Some(process) = self.processes.remove(&key) else { return };
         let Phase::Leaving(leaving) = process.phase else { return };
+        if let Some(from) = process.cpu_from {
+            self.cpu.expect(key, process.pid, from);
+        }
         self.forget(&process.threads, process.pid, &SharedArea::none());
         self.actions.push_back(Action::Moved(Move {
             pid: process.pid,

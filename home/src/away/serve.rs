@@ -11,8 +11,8 @@ use wire::session::{Call, Outcome, Up};
 use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
 
-/// prctl, setrlimit, prlimit64: done at both ends.
-const BOTH_SIDES: [u32; 3] = [157, 160, 302];
+/// prctl, setrlimit, prlimit64: done at both ends. clock_gettime: which clocks are home's is for the node to see.
+const BOTH_SIDES: [u32; 4] = [157, 160, 302, 228];
 /// read, write, pread64, pwrite64, readv, writev, preadv, pwritev, preadv2, pwritev2, fsync, fdatasync.
 const DATA_CALLS: [u32; 12] = [0, 1, 17, 18, 19, 20, 295, 296, 327, 328, 74, 75];
 /// close, dup2, dup3, close_range: what they close is closed whether or not a signal comes, and few programs would
@@ -208,7 +208,11 @@ impl Away {
         }
         let Some(deputy) = self.threads.get(&tid) else { return };
         let Some(process) = self.processes.get(&deputy.process) else { return };
-        let outs = process.area.with(|area| collect(area, slot, &serving, ret)).unwrap_or_default();
+        let (pid, window) = (process.pid, process.area_base + shim::area::window(slot));
+        let mut outs = process.area.with(|area| collect(area, slot, &serving, ret)).unwrap_or_default();
+        if serving.what == What::Call && ret >= 0 {
+            self.count_cpu(pid, &serving, window, ret, &mut outs);
+        }
         let outcome = match (serving.what, child) {
             (What::Fork { .. }, Some((_, process, thread))) if ret > 0 => {
                 Outcome::Forked { tid: ret as i32, process, thread }
