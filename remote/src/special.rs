@@ -25,7 +25,8 @@ const MAP_TYPE: u64 = 15;
 const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const SIGCHLD: u32 = 17;
-const SA_NOCLDWAIT: u64 = 2;
+/// SA_NOCLDSTOP, SA_NOCLDWAIT.
+const CHILD_FLAGS: u64 = 3;
 
 /// Numbers of the calls here.
 mod nr {
@@ -363,17 +364,16 @@ impl Session {
         if let (true, Some(process), Some(key)) = (readable, process, key) {
             let [handler, flags] = words;
             let bit = 1u64 << (signal - 1);
-            let Dispositions { mut ignored, mut caught, mut no_child_wait } = process.dispositions;
+            let Dispositions { mut ignored, mut caught, mut child_flags } = process.dispositions;
             ignored = if handler == 1 { ignored | bit } else { ignored & !bit };
             caught = if handler > 1 { caught | bit } else { caught & !bit };
             if signal == SIGCHLD as i32 {
-                no_child_wait = flags & SA_NOCLDWAIT != 0;
+                child_flags = flags & CHILD_FLAGS;
             }
-            let now = Dispositions { ignored, caught, no_child_wait };
-            let before =
-                (process.ignores(), process.dispositions.ignored, process.dispositions.no_child_wait);
+            let now = Dispositions { ignored, caught, child_flags };
+            let before = (process.ignores(), process.dispositions.ignored, process.dispositions.child_flags);
             process.dispositions = now;
-            if before != (process.ignores(), ignored, no_child_wait) {
+            if before != (process.ignores(), ignored, child_flags) {
                 self.ask(key, &Up::Dispositions(now))?;
             }
         }

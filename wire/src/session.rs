@@ -147,8 +147,8 @@ pub struct Dispositions {
     pub ignored: u64,
     /// Signals with a handler.
     pub caught: u64,
-    /// SA_NOCLDWAIT on SIGCHLD.
-    pub no_child_wait: bool,
+    /// SA_NOCLDSTOP and SA_NOCLDWAIT of SIGCHLD.
+    pub child_flags: u64,
 }
 
 /// A forwarded call, marshalled.

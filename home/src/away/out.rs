@@ -324,12 +324,10 @@ impl Away {
         }
         match captured {
             Ok((image, mapped)) => {
-                let no_child_wait = image
-                    .actions
-                    .iter()
-                    .any(|(number, action)| *number == SIGCHLD && action[1] & SA_NOCLDWAIT != 0);
+                let child = image.actions.iter().find(|(number, _)| *number == SIGCHLD);
+                let child_flags = child.map_or(0, |(_, action)| action[1] & CHILD_FLAGS);
                 let caught = image.actions.iter().fold(0, |set, (number, _)| set | 1 << (number - 1));
-                let dispositions = Dispositions { ignored: image.ignored, caught, no_child_wait };
+                let dispositions = Dispositions { ignored: image.ignored, caught, child_flags };
                 Ok((done, image, mapped, dispositions))
             }
             Err(CaptureError::Inject(InjectError::Gone(_, event, time))) => Err(Failed::Gone(event, time)),
@@ -423,7 +421,7 @@ impl Away {
         keep.extend(process.vdso);
         restore::wipe(&mut injector, &keep)?;
         restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
-        set_no_child_wait(&mut injector, &foothold, &process.dispositions)?;
+        set_child_flags(&mut injector, &foothold, &process.dispositions)?;
         flush_pending(&mut injector, &foothold, &leaving.image)?;
         let mask = process.idle_mask();
         injector.saved_mut().orig_rax = u64::MAX;
@@ -573,8 +571,9 @@ fn flush_pending(injector: &mut Injector, foothold: &Foothold, image: &Image) ->
     Ok(())
 }
 
-/// Mirrors what SIGCHLD's disposition means for zombies.
-pub(super) fn set_no_child_wait(
+/// Mirrors what SIGCHLD's disposition means for zombies, and whether it comes for children that stop or go on: one of
+/// those that is pending would swallow the one for the end.
+pub(super) fn set_child_flags(
     injector: &mut Injector,
     foothold: &Foothold,
     dispositions: &Dispositions,
@@ -586,8 +585,8 @@ pub(super) fn set_no_child_wait(
     injector.call("rt_sigaction", RT_SIGACTION, args)?;
     let flags = tracee::memory::read_u64(injector.tid(), foothold.scratch() + 8)?;
     // Only a change: setting the default drops a pending SIGCHLD.
-    if dispositions.no_child_wait != (flags & SA_NOCLDWAIT != 0) {
-        let flags = if dispositions.no_child_wait { SA_NOCLDWAIT } else { 0 };
+    if dispositions.child_flags != flags & CHILD_FLAGS {
+        let flags = dispositions.child_flags & CHILD_FLAGS;
         let words: Vec<u8> = [0, flags, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
         tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
         let args = [SIGCHLD as u64, foothold.scratch(), 0, 8, 0, 0];
@@ -633,7 +632,8 @@ const RT_SIGACTION: i64 = 13;
 const MEMFD_CREATE: i64 = 319;
 const MAP_SHARED_FIXED: u64 = 0x10_0001;
 const SIGCHLD: i32 = 17;
-const SA_NOCLDWAIT: u64 = 2;
+/// SA_NOCLDSTOP, SA_NOCLDWAIT.
+const CHILD_FLAGS: u64 = 3;
 
 mod libc_errno {
     pub(super) const ENOEXEC: i32 = 8;

@@ -342,7 +342,7 @@ impl Away {
         let old = process.dispositions;
         process.dispositions = dispositions;
         let now = process.idle_mask();
-        let reaping = |d: &wire::session::Dispositions| (d.ignored >> 16 & 1, d.no_child_wait);
+        let reaping = |d: &wire::session::Dispositions| (d.ignored >> 16 & 1, d.child_flags);
         if before != now || old.ignored != dispositions.ignored || reaping(&old) != reaping(&dispositions) {
             self.mirror_by_injection(tid, before & !now);
         }
