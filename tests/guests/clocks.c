@@ -43,11 +43,16 @@ static void *watch(void *arg)
     return NULL;
 }
 
+static int64_t us_of(const struct rusage *ru)
+{
+    return (ru->ru_utime.tv_sec + ru->ru_stime.tv_sec) * 1000000LL + ru->ru_utime.tv_usec + ru->ru_stime.tv_usec;
+}
+
 static int64_t usage_us(int who)
 {
     struct rusage ru;
     OK(getrusage(who, &ru));
-    return (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000LL + ru.ru_utime.tv_usec + ru.ru_stime.tv_usec;
+    return us_of(&ru);
 }
 
 static void burn_ms(int ms)
@@ -55,6 +60,80 @@ static void burn_ms(int ms)
     int64_t end = now_ns(CLOCK_PROCESS_CPUTIME_ID) + ms * 1000000LL;
     while (now_ns(CLOCK_PROCESS_CPUTIME_ID) < end)
         ;
+}
+
+static void cpu_time_of_children(void)
+{
+    struct tms first, then;
+    OK(times(&first));
+    int64_t before = usage_us(RUSAGE_CHILDREN);
+    int status;
+    siginfo_t info;
+    struct rusage ru;
+
+    /* A grandchild's time is its parent's when that has waited, and then ours. */
+    pid_t pid = OK(fork());
+    if (pid == 0) {
+        EQ(usage_us(RUSAGE_CHILDREN), 0);
+        pid_t inner = OK(fork());
+        if (inner == 0) {
+            burn_ms(60);
+            _exit(0);
+        }
+        reap(inner, 0);
+        CHECK(usage_us(RUSAGE_CHILDREN) >= 60000);
+        burn_ms(30);
+        _exit(0);
+    }
+    OK(syscall(SYS_waitid, P_PID, pid, &info, WEXITED | WNOWAIT, &ru));
+    CHECK(us_of(&ru) >= 90000);
+    EQ(usage_us(RUSAGE_CHILDREN), before);
+    OK(syscall(SYS_waitid, P_ALL, 0, &info, WEXITED, &ru));
+    EQ(info.si_pid, pid);
+    CHECK(us_of(&ru) >= 90000);
+    int64_t after = usage_us(RUSAGE_CHILDREN);
+    CHECK(after - before >= 89000);
+    ERR(wait4(pid, &status, 0, &ru), ECHILD);
+    EQ(usage_us(RUSAGE_CHILDREN), after);
+    OK(times(&then));
+    CHECK(then.tms_cutime + then.tms_cstime - first.tms_cutime - first.tms_cstime >= 6);
+    ok("a grandchild's CPU time, WNOWAIT");
+
+    /* Nobody asks what it used, or how it ended. */
+    pid = OK(fork());
+    if (pid == 0) {
+        burn_ms(40);
+        _exit(0);
+    }
+    EQ(OK(syscall(SYS_wait4, -1, NULL, 0, NULL)), pid);
+    CHECK(usage_us(RUSAGE_CHILDREN) - after >= 39000);
+    after = usage_us(RUSAGE_CHILDREN);
+    pid = OK(fork());
+    if (pid == 0) {
+        burn_ms(40);
+        _exit(0);
+    }
+    OK(syscall(SYS_waitid, P_PID, pid, NULL, WEXITED, NULL));
+    CHECK(usage_us(RUSAGE_CHILDREN) - after >= 39000);
+    ok("CPU time of children that are waited for in silence");
+
+    /* A stopped child tells what it has used, and goes on. What is on its way to us counts only at its end. */
+    after = usage_us(RUSAGE_CHILDREN);
+    pid = OK(fork());
+    if (pid == 0) {
+        burn_ms(20);
+        raise(SIGSTOP);
+        burn_ms(20);
+        _exit(0);
+    }
+    EQ(OK(wait4(pid, &status, WUNTRACED, &ru)), pid);
+    CHECK(WIFSTOPPED(status));
+    EQ(usage_us(RUSAGE_CHILDREN), after);
+    OK(kill(pid, SIGCONT));
+    EQ(OK(wait4(pid, &status, 0, &ru)), pid);
+    CHECK(us_of(&ru) >= 40000);
+    CHECK(usage_us(RUSAGE_CHILDREN) - after >= 39000);
+    ok("CPU time of a child that stops");
 }
 
 /* What a process knows of its CPU time, and the next program in it must not fall behind. */
@@ -172,6 +251,8 @@ int main(int argc, char **argv)
         run_again(0);
     });
     ok("CPU time over exec");
+
+    cpu_time_of_children();
 
     /* What shows this process brings it home if it is away, where another kernel counts. When it leaves again, its
      * clocks go on from where they stood: with one step, not by catching up. */

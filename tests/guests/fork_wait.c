@@ -3,7 +3,6 @@
 #include <linux/sched.h>
 #include <spawn.h>
 #include <sys/resource.h>
-#include <sys/times.h>
 
 extern char **environ;
 
@@ -279,99 +278,6 @@ static void wait_flags(void)
     ok("wait4 with rusage");
 }
 
-static int64_t usage_us(const struct rusage *ru)
-{
-    return (ru->ru_utime.tv_sec + ru->ru_stime.tv_sec) * 1000000LL + ru->ru_utime.tv_usec + ru->ru_stime.tv_usec;
-}
-
-static int64_t usage_of_children(void)
-{
-    struct rusage ru;
-    OK(getrusage(RUSAGE_CHILDREN, &ru));
-    return usage_us(&ru);
-}
-
-static void burn_ms(int ms)
-{
-    int64_t end = now_ns(CLOCK_PROCESS_CPUTIME_ID) + ms * 1000000LL;
-    while (now_ns(CLOCK_PROCESS_CPUTIME_ID) < end)
-        ;
-}
-
-static void cpu_time_of_children(void)
-{
-    struct tms first, then;
-    OK(times(&first));
-    int64_t before = usage_of_children();
-    int status;
-    siginfo_t info;
-    struct rusage ru;
-
-    /* A grandchild's time is its parent's when that has waited, and then ours. */
-    pid_t pid = OK(fork());
-    if (pid == 0) {
-        EQ(usage_of_children(), 0);
-        pid_t inner = OK(fork());
-        if (inner == 0) {
-            burn_ms(60);
-            _exit(0);
-        }
-        reap(inner, 0);
-        CHECK(usage_of_children() >= 60000);
-        burn_ms(30);
-        _exit(0);
-    }
-    OK(syscall(SYS_waitid, P_PID, pid, &info, WEXITED | WNOWAIT, &ru));
-    CHECK(usage_us(&ru) >= 90000);
-    EQ(usage_of_children(), before);
-    OK(syscall(SYS_waitid, P_ALL, 0, &info, WEXITED, &ru));
-    EQ(info.si_pid, pid);
-    CHECK(usage_us(&ru) >= 90000);
-    int64_t after = usage_of_children();
-    CHECK(after - before >= 89000);
-    ERR(wait4(pid, &status, 0, &ru), ECHILD);
-    EQ(usage_of_children(), after);
-    OK(times(&then));
-    CHECK(then.tms_cutime + then.tms_cstime - first.tms_cutime - first.tms_cstime >= 6);
-    ok("a grandchild's CPU time, WNOWAIT");
-
-    /* Nobody asks what it used, or how it ended. */
-    pid = OK(fork());
-    if (pid == 0) {
-        burn_ms(40);
-        _exit(0);
-    }
-    EQ(OK(syscall(SYS_wait4, -1, NULL, 0, NULL)), pid);
-    CHECK(usage_of_children() - after >= 39000);
-    after = usage_of_children();
-    pid = OK(fork());
-    if (pid == 0) {
-        burn_ms(40);
-        _exit(0);
-    }
-    OK(syscall(SYS_waitid, P_PID, pid, NULL, WEXITED, NULL));
-    CHECK(usage_of_children() - after >= 39000);
-    ok("CPU time of children that are waited for in silence");
-
-    /* A stopped child tells what it has used, and goes on. What is on its way to us counts only at its end. */
-    after = usage_of_children();
-    pid = OK(fork());
-    if (pid == 0) {
-        burn_ms(20);
-        raise(SIGSTOP);
-        burn_ms(20);
-        _exit(0);
-    }
-    EQ(OK(wait4(pid, &status, WUNTRACED, &ru)), pid);
-    CHECK(WIFSTOPPED(status));
-    EQ(usage_of_children(), after);
-    OK(kill(pid, SIGCONT));
-    EQ(OK(wait4(pid, &status, 0, &ru)), pid);
-    CHECK(usage_us(&ru) >= 40000);
-    CHECK(usage_of_children() - after >= 39000);
-    ok("CPU time of a child that stops");
-}
-
 static volatile sig_atomic_t sigchlds;
 
 static void on_child(int sig, siginfo_t *info, void *context)
@@ -466,7 +372,6 @@ int main(void)
     vfork_and_spawn();
     raw_clones();
     wait_flags();
-    cpu_time_of_children();
     child_signals();
     many_children();
     return 0;
