@@ -42,7 +42,8 @@ impl Terminal {
             .stderr(open())
             .spawn()
             .unwrap();
-        let mut terminal = Terminal { master: File::from(master), bash, seen: String::new(), all: String::new(), run };
+        let mut terminal =
+            Terminal { master: File::from(master), bash, seen: String::new(), all: String::new(), run };
         terminal.expect("[0]");
         terminal.send("stty -echo\n");
         terminal.expect("[0]");

@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use tracee::clock::Cpu;
+use tracee::image::Unfinished;
 use tracee::ptrace::Stopped;
 use tracee::wait::CpuTime;
 use tracee::{Event, Stop, Tid};
@@ -48,6 +49,8 @@ pub enum Action {
         threads: Vec<Stopped>,
         /// Why it is at home, if it must stay.
         stay: Option<String>,
+        /// Calls of its threads that go on.
+        unfinished: HashMap<Tid, Unfinished>,
     },
     /// A deputy has exec'ed: its fresh image is at home, stopped at its first instruction.
     Execed {
@@ -188,6 +191,7 @@ impl Away {
             }
         }
         self.give_up_late(Instant::now());
+        self.end_waits(Instant::now());
         self.send_contents()
     }
 

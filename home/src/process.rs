@@ -61,6 +61,8 @@ pub struct Process {
     pub execs: u64,
     /// Its end has been seen.
     pub ended: bool,
+    /// The process whose memory it uses until it calls exec (vfork).
+    pub memory_of: Option<Tid>,
 }
 
 /// A thread of a managed process.
@@ -81,6 +83,8 @@ pub struct Thread {
     pub lost_privilege: bool,
     /// A repaired call under way.
     pub repair: Option<crate::supervisor::Repair>,
+    /// The call that restart_syscall goes on with, should the thread be interrupted in that.
+    pub goes_on_with: Option<u32>,
 }
 
 /// What ptrace allows now.
@@ -101,7 +105,16 @@ pub enum ThreadState {
 impl Thread {
     /// A thread that runs.
     pub fn new(tid: Tid, pid: Tid, state: ThreadState) -> Thread {
-        Thread { tid, pid, state, newborn: false, group_stopped: false, lost_privilege: false, repair: None }
+        Thread {
+            tid,
+            pid,
+            state,
+            newborn: false,
+            group_stopped: false,
+            lost_privilege: false,
+            repair: None,
+            goes_on_with: None,
+        }
     }
 }
 
@@ -128,6 +141,7 @@ impl Table {
             threads: vec![pid],
             execs: 0,
             ended: false,
+            memory_of: None,
         };
         self.processes.insert(pid, process);
         self.threads.insert(pid, Thread::new(pid, pid, leader));
@@ -168,5 +182,6 @@ impl Table {
         }
         process.threads.push(pid);
         process.execs += 1;
+        process.memory_of = None;
     }
 }

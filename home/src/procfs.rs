@@ -53,6 +53,11 @@ pub fn process_of(tid: Tid) -> Option<Tid> {
     status_field(&status(tid)?, "Tgid:")?.parse().ok()
 }
 
+/// Whether somebody traces a thread. A tracee whose end its tracer has taken is traced no more.
+pub fn is_traced(tid: Tid) -> bool {
+    status(tid).is_some_and(|status| status_field(&status, "TracerPid:").is_some_and(|tracer| tracer != "0"))
+}
+
 /// The ignored signals of a process, bit n-1 for signal n.
 pub fn ignored_signals(tid: Tid) -> Option<u64> {
     u64::from_str_radix(status_field(&status(tid)?, "SigIgn:")?, 16).ok()
@@ -81,6 +86,14 @@ pub fn timer_of_thread(pid: Tid, timer: i32) -> bool {
     let timers = fs::read_to_string(format!("/proc/{pid}/timers")).unwrap_or_default();
     let mut lines = timers.lines().skip_while(|line| line.strip_prefix("ID: ") != Some(&timer.to_string()));
     lines.find_map(|line| line.strip_prefix("notify: ")).is_some_and(|how| how.contains("/tid."))
+}
+
+/// Whether a process has a timer (timer_create(2)) that counts CPU time, see /proc/PID/timers.
+pub fn has_cpu_timer(pid: Tid) -> bool {
+    let timers = fs::read_to_string(format!("/proc/{pid}/timers")).unwrap_or_default();
+    let clocks = timers.lines().filter_map(|line| line.strip_prefix("ClockID:")?.trim().parse::<i32>().ok());
+    // CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID, and those of clock_getcpuclockid(3).
+    clocks.into_iter().any(|clock| matches!(clock, 2 | 3) || clock < 0)
 }
 
 /// Whether a thread belongs to a process. Also true of a zombie that nobody has waited for.

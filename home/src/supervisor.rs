@@ -33,6 +33,7 @@ pub use commands::{Command, ProcessLine};
 pub use dispatch::Next;
 pub use events::{Events, Source};
 pub use repair::Repair;
+pub(crate) use repair::{blocks_until_written, socket_timeout_of, timeout_kind};
 pub use timers::{Timer, Timers};
 
 use crate::console::Console;
@@ -280,6 +281,7 @@ impl Supervisor {
     /// Everything that must be on disk when the last process is gone. What still runs (after SIGTERM) goes on by
     /// itself: the kernel detaches the tracees of a tracer that ends.
     fn finish(&mut self) {
+        self.count_away();
         self.leave_node();
         if let Some(trace) = &mut self.trace {
             trace.flush();

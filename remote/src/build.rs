@@ -2,14 +2,14 @@
 
 use serde_bytes::ByteBuf;
 use tracee::foothold::Foothold;
-use tracee::image::{FileRef, Image, Used, hole};
+use tracee::image::{CpuUsed, FileRef, Image, Used, hole};
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Options, Resume, Running, Stopped};
 use tracee::{Errno, Event, Stop, Tid, capture, maps, memory, restore, wait};
 use wire::message;
 use wire::session::{Dispositions, FromBody, ProcessKey, ThreadKey};
 
-use crate::body::{Building, Native, Phase, Process, State, Thread};
+use crate::body::{Building, Made, Native, PendingDeadline, Phase, Process, State, Thread, Written};
 use crate::session::{Session, SessionError};
 
 /// What bodies report: their calls by the filter, their children, their end.
@@ -231,6 +231,7 @@ impl Session {
         for info in &image.threads[0].pending {
             restore::queue(&mut injector, &foothold, (pid, Some(pid)), info)?;
         }
+        restore::cpu_timers(&mut injector, &foothold, &image.cpu_timers)?;
         // Last: what is mapped by now may be more than they allow.
         for (resource, soft, hard) in &image.limits {
             match restore::limit_from_within(&mut injector, &foothold, *resource, *soft, *hard) {
@@ -248,6 +249,17 @@ impl Session {
             let host = stopped.tid();
             let mut made = Thread::new(*thread_key, key, thread.tid, State::Held(stopped));
             made.used = thread.cpu;
+            if let Some(unfinished) = thread.unfinished {
+                let after = thread.regs.rip.wrapping_add(tracee::regs::SYSCALL_LEN);
+                let call = Made { nr: unfinished.nr, args: thread.regs.args(), after };
+                match unfinished.used {
+                    Used::Until(ns) => {
+                        let at = self.instant_of(ns);
+                        made.deadline = Some(PendingDeadline { call, at, again: true });
+                    }
+                    Used::Bytes(bytes) => made.written = Some(Written { call, bytes }),
+                }
+            }
             self.threads.insert(host, made);
             self.keys.insert(*thread_key, host);
             self.hosts.insert(host, key);
@@ -306,8 +318,9 @@ impl Thread {
             seen: 0,
             restart: None,
             deadline: None,
+            written: None,
             traced: None,
-            used: Used::default(),
+            used: CpuUsed::default(),
         }
     }
 }

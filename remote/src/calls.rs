@@ -10,7 +10,7 @@ use tracee::regs::Regs;
 use tracee::{Tid, memory, restore};
 use wire::session::{Call, FromBody, Outcome, Up};
 
-use crate::body::{Ask, Asked, Native, PendingDeadline, State};
+use crate::body::{Ask, Asked, Made, Native, PendingDeadline, State, Written};
 use crate::marshal::{self, Guest};
 use crate::session::{Session, SessionError, libc_errno::EFAULT};
 use crate::trace;
@@ -167,7 +167,17 @@ impl Session {
             let link = &self.link;
             self.nearness.calls(host, || link.arrives_on());
         }
-        let (nr, args) = (regs.orig_rax as u32, regs.args());
+        let made = Made::of(&regs);
+        let (nr, mut args) = (made.nr, made.args);
+        let mut written = 0;
+        if let Some(earlier) = self.threads.get_mut(&host).and_then(|thread| thread.written.take())
+            && earlier.call == made
+            && earlier.bytes < args[2]
+        {
+            written = earlier.bytes;
+            args[1] += written;
+            args[2] -= written;
+        }
         if let Some(path) = opened(host, nr, &args)
             && let Some(pid) = self.process_of(host).map(|process| process.pid)
             && shows_the_process(&path, pid)
@@ -183,10 +193,7 @@ impl Session {
             }
         };
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
-        let again = thread
-            .deadline
-            .take()
-            .filter(|pending| pending.nr == nr && pending.args == args && pending.rip == regs.rip);
+        let again = thread.deadline.take().filter(|pending| pending.again && pending.call == made);
         let call = table::by_number(nr);
         let wait = table::wait_of(nr, &args);
         let mut mask = None;
@@ -206,6 +213,11 @@ impl Session {
             table::set_timeout(how, &mut plan, at.saturating_duration_since(Instant::now()));
         }
         let waits_under = temporary.map(|(_, mask)| mask).or(mask);
+        let until = match (wait, again) {
+            (Wait::Plain, Some(pending)) => Some(self.home_ns(pending.at)),
+            _ => None,
+        };
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.seq += 1;
         let call = Call {
             seq: thread.seq,
@@ -215,9 +227,10 @@ impl Session {
             patches: plan.patches.clone(),
             mask: waits_under,
             seen: thread.seen,
+            until,
         };
-        let asked =
-            Asked { bufs: plan.bufs, deadline, mask: waits_under.unwrap_or(0), limit: None, temporary };
+        let mask = waits_under.unwrap_or(0);
+        let asked = Asked { bufs: plan.bufs, deadline, mask, limit: None, temporary, written };
         thread.state = State::Asking(stopped, Box::new(regs), Ask::Call(Box::new(asked)));
         let key = thread.key;
         self.ask(key, &Up::Call(call))
@@ -258,13 +271,23 @@ impl Session {
                 let ret = match write_outs(host, &asked.bufs, &outs) {
                     Err(data) if data > 0 && ret > 0 => data as i64,
                     Err(_) if ret >= 0 => -i64::from(EFAULT),
+                    // An error after some bytes is not the call's result (pipe(7)).
+                    _ if asked.written > 0 => asked.written as i64 + ret.max(0),
                     _ => ret,
                 };
                 self.answer(host, stopped, regs, ret)
             }
-            (Ask::Call(asked), Outcome::Interrupted(code)) => {
+            (Ask::Call(asked), Outcome::Cut(bytes)) => {
+                let bytes = asked.written + bytes.max(0) as u64;
+                thread.written = Some(Written { call: Made::of(&regs), bytes });
+                let (mut regs, nr) = (regs, regs.orig_rax as u32);
+                regs.rearm(nr);
+                self.go_on(host, stopped, &regs)
+            }
+            (Ask::Call(mut asked), Outcome::Interrupted { code, until }) => {
                 // What remains of a sleep is written whether or not it matters.
                 write_outs(host, &asked.bufs, &outs).ok();
+                asked.deadline = asked.deadline.or(until.map(|ns| self.instant_of(ns)));
                 self.interrupted(host, stopped, regs, &asked, code)
             }
             (Ask::Call(asked), Outcome::NotMade) => {
@@ -289,7 +312,7 @@ impl Session {
                 self.map_file(host, true)
             }
             (_, Outcome::Done(ret)) => self.answer(host, stopped, regs, ret),
-            (_, Outcome::Interrupted(_) | Outcome::NotMade) => {
+            (_, Outcome::Interrupted { .. } | Outcome::Cut(_) | Outcome::NotMade) => {
                 let nr = regs.orig_rax as u32;
                 let mut regs = regs;
                 regs.rearm(nr);
@@ -331,8 +354,11 @@ impl Session {
         use tracee::errno::restart;
         let nr = regs.orig_rax as u32;
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
-        thread.deadline =
-            asked.deadline.map(|at| PendingDeadline { nr, args: regs.args(), rip: regs.rip, at });
+        let call = Made::of(&regs);
+        thread.deadline = asked.deadline.map(|at| PendingDeadline { call, at, again: true });
+        if asked.written > 0 {
+            thread.written = Some(Written { call, bytes: asked.written });
+        }
         let code = match code {
             restart::SYS | restart::NOINTR => code,
             // -516 would restart through the body's own stale restart block, and a direct EINTR (-4) means the
@@ -350,6 +376,9 @@ impl Session {
         if actionable == 0 {
             // Nothing that a handler or a default action would see: make it again at once.
             return self.forward(host, stopped, regs);
+        }
+        if asked.written > 0 {
+            return self.answer(host, stopped, regs, asked.written as i64);
         }
         self.trace_exit(host, code)?;
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };

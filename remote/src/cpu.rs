@@ -3,7 +3,7 @@
 
 use serde_bytes::ByteBuf;
 use tracee::clock::{self, Cpu, TICK_NS};
-use tracee::image::Used;
+use tracee::image::CpuUsed;
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::Stopped;
 use tracee::regs::Regs;
@@ -87,7 +87,7 @@ impl Session {
     }
 
     /// What the process and the thread had used before.
-    fn used(&self, host: Tid) -> Option<(Used, Used)> {
+    fn used(&self, host: Tid) -> Option<(CpuUsed, CpuUsed)> {
         let thread = self.threads.get(&host)?;
         Some((self.processes.get(&thread.process)?.used, thread.used))
     }

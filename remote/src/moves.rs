@@ -2,13 +2,14 @@
 
 use serde_bytes::ByteBuf;
 use tracee::capture::{self, CaptureError, PageReader, Whose};
-use tracee::image::{Backing, Image, ThreadImage};
+use tracee::image::{Backing, Image, Unfinished, Used};
 use tracee::inject::{InjectError, Injector};
-use tracee::maps;
+use tracee::regs::{Regs, SYSCALL_LEN};
+use tracee::{Tid, maps};
 use wire::message;
 use wire::session::{self, FromBody, ProcessKey};
 
-use crate::body::{Ask, Phase, State};
+use crate::body::{Ask, Made, Phase, State};
 use crate::session::{QUEUE_BYTES_MAX, Session, SessionError};
 
 impl Session {
@@ -97,6 +98,7 @@ impl Session {
         let mut actions = (Vec::new(), 0);
         let mut pending = Vec::new();
         let mut used = process.used;
+        let mut cpu_timers = Vec::new();
         for host in process.threads.clone() {
             let Some(thread) = self.threads.get_mut(&host) else { continue };
             let State::Held(stopped) = std::mem::replace(&mut thread.state, State::Busy) else { continue };
@@ -109,12 +111,16 @@ impl Session {
                 layout.brk = capture::brk(&mut injector)?;
                 actions = capture::actions(&mut injector, &foothold)?;
                 pending = injector.thread().pending(true)?;
+                cpu_timers = capture::cpu_timers(&mut injector, &foothold)?;
             }
             let stopped = injector.finish()?;
             if let Some(thread) = self.threads.get_mut(&host) {
                 thread.state = State::Held(stopped);
             }
-            threads.push(ThreadImage { cpu: thread_used, ..captured? });
+            let mut captured = captured?;
+            captured.cpu = thread_used;
+            captured.unfinished = self.unfinished(host, &captured.regs);
+            threads.push(captured);
         }
         let process = self.processes.get(&key).ok_or(tracee::Errno::ESRCH)?;
         let truth = |raw: &[u8]| {
@@ -135,7 +141,23 @@ impl Session {
             vdso,
             limits: Vec::new(),
             cpu: used,
+            cpu_timers,
         })
+    }
+
+    /// What a call that will be made again at home has used up.
+    fn unfinished(&self, host: Tid, regs: &Regs) -> Option<Unfinished> {
+        let thread = self.threads.get(&host)?;
+        let is_next = |call: &Made| {
+            call.after == regs.rip.wrapping_add(SYSCALL_LEN)
+                && u64::from(call.nr) == regs.rax
+                && call.args == regs.args()
+        };
+        if let Some(written) = thread.written.filter(|written| is_next(&written.call)) {
+            return Some(Unfinished { nr: written.call.nr, used: Used::Bytes(written.bytes) });
+        }
+        let pending = thread.deadline.filter(|pending| pending.again && is_next(&pending.call))?;
+        Some(Unfinished { nr: pending.call.nr, used: Used::Until(self.home_ns(pending.at)) })
     }
 
     fn send_pages(&mut self, key: ProcessKey, vmas: &[tracee::image::Vma]) -> Result<(), SessionError> {

@@ -1,7 +1,10 @@
 //! Calls that the executor has code of its own for.
 
+use std::time::Instant;
+
 use serde_bytes::ByteBuf;
-use tracee::image::{FileRef, Used};
+use syscall_table::Wait;
+use tracee::image::{CpuUsed, FileRef};
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Resume, Running, Stopped};
 use tracee::regs::Regs;
@@ -9,7 +12,7 @@ use tracee::wait;
 use tracee::{Errno, Event, Stop, Tid, memory};
 use wire::session::{Dispositions, ProcessKey, ThreadKey, Up};
 
-use crate::body::{Ask, ForkArgs, Native, Phase, Process, State, Thread};
+use crate::body::{Ask, ForkArgs, Made, Native, PendingDeadline, Phase, Process, State, Thread};
 use crate::build::{CLONE_ARGS_BYTES, CLONE3, libc_flags as flag};
 use crate::session::libc_errno::{E2BIG, EFAULT, EINVAL, ENAMETOOLONG, ENOMEM};
 use crate::session::{Session, SessionError};
@@ -88,6 +91,7 @@ impl Session {
             }
             nr::RT_SIGACTION => self.sigaction(host, stopped, args[0] as i32, args[1]),
             nr::RT_SIGTIMEDWAIT => {
+                self.begin_wait(host, &regs);
                 self.run_local(host, stopped, Native::TimedWait(args[1]));
                 Ok(())
             }
@@ -101,6 +105,7 @@ impl Session {
             // futex that is not marked private is private here.
             nr::FUTEX | nr::FUTEX_WAITV | nr::FUTEX_WAKE | nr::FUTEX_WAIT | nr::FUTEX_REQUEUE => {
                 self.local_calls += 1;
+                self.begin_wait(host, &regs);
                 self.run_local(host, stopped, Native::Plain);
                 Ok(())
             }
@@ -112,6 +117,27 @@ impl Session {
                 let name = syscall_table::by_number(number).map_or("an unknown call", |call| call.name);
                 self.go_home(host, stopped, regs, name)
             }
+        }
+    }
+
+    /// Notes when a wait in the body's own kernel is over, so that a move can carry that over. One that was begun before
+    /// has less time than its arguments say.
+    fn begin_wait(&mut self, host: Tid, regs: &Regs) {
+        let Some(thread) = self.threads.get_mut(&host) else { return };
+        let call = Made::of(regs);
+        let again = thread.deadline.take().filter(|pending| pending.again && pending.call == call);
+        let Wait::Timed(how) = syscall_table::wait_of(call.nr, &call.args) else { return };
+        let read = |address| {
+            Some([memory::read_u64(host, address).ok()?, memory::read_u64(host, address + 8).ok()?])
+        };
+        let at = match again {
+            Some(pending) => Some(pending.at),
+            None => syscall_table::timeout_of(how, &call.args, read)
+                .and_then(|timeout| Instant::now().checked_add(timeout)),
+        };
+        thread.deadline = at.map(|at| PendingDeadline { call, at, again: false });
+        if let Some(pending) = again {
+            self.waits.push((pending.at, host));
         }
     }
 
@@ -251,7 +277,7 @@ impl Session {
                         next_ticket: 0,
                         frozen: false,
                         vfork_parent: fork.vfork.then_some(host),
-                        used: Used::default(),
+                        used: CpuUsed::default(),
                     };
                     self.processes.insert(process_key, process);
                 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use crate::clock::Cpu;
 use crate::foothold::Foothold;
-use crate::image::{Backing, FileRef, Layout, ThreadImage, Used, Vma, vma};
+use crate::image::{Backing, CpuUsed, FileRef, Layout, ThreadImage, Vma, vma};
 use crate::inject::{InjectError, Injector};
 use crate::maps::Mapping;
 use crate::pagemap::Pagemap;
@@ -168,9 +168,28 @@ pub fn cpu(injector: &mut Injector, foothold: &Foothold, whose: Whose) -> Result
     let ns = |at: usize| (word(at) * 1_000_000 + word(at + 8) + 1) * 1000;
     Ok(Cpu { user_ns: ns(0), system_ns: ns(16) })
 }
+/// The interval timers on CPU time that run.
+pub fn cpu_timers(injector: &mut Injector, foothold: &Foothold) -> Result<Vec<(u64, [u64; 4])>, InjectError> {
+    let mut running = Vec::new();
+    for which in CPU_TIMERS {
+        injector.call("getitimer", libc::SYS_getitimer, [which, foothold.scratch(), 0, 0, 0, 0])?;
+        let mut value = [0u64; 4];
+        for (i, word) in value.iter_mut().enumerate() {
+            *word = memory::read_u64(injector.tid(), foothold.scratch() + 8 * i as u64)?;
+        }
+        if value[2..] != [0, 0] {
+            running.push((which, value));
+        }
+    }
+    Ok(running)
+}
+
+/// ITIMER_VIRTUAL and ITIMER_PROF; ITIMER_REAL is the deputy's.
+const CPU_TIMERS: [u64; 2] = [1, 2];
 
 /// Takes the state of one thread. Its registers are those that the injector will put back; the caller makes them
-/// ready to run. Its CPU time is the caller's to know. With `fresh` (just exec'ed) nothing is registered with the kernel yet and nothing is asked.
+/// ready to run, and knows its CPU time. With `fresh` (just exec'ed) nothing is registered with the kernel yet and
+/// nothing is asked.
 pub fn thread(
     injector: &mut Injector,
     foothold: &Foothold,
@@ -189,7 +208,8 @@ pub fn thread(
         robust_list: (0, 0),
         clear_tid: 0,
         pending: Vec::new(),
-        cpu: Used::default(),
+        cpu: CpuUsed::default(),
+        unfinished: None,
     };
     image.pending = injector.thread().pending(false)?.iter().map(|info| info.0.to_vec()).collect();
     if fresh {

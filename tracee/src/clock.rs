@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::ops::{Add, AddAssign};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,76 @@ pub fn process_cpu_time(pid: Tid) -> Result<Duration, Errno> {
         return Err(Errno::last());
     }
     Ok(Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec as u32))
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The instant at which CLOCK_MONOTONIC is `ns`; now if that is past.
+pub fn at_monotonic(ns: u64) -> Instant {
+    Instant::now() + Duration::from_nanos(ns.saturating_sub(monotonic_ns()))
+}
+
+/// What CLOCK_MONOTONIC is at an instant.
+pub fn monotonic_of(at: Instant) -> u64 {
+    monotonic_ns() + at.saturating_duration_since(Instant::now()).as_nanos() as u64
+}
+
+/// A thread that slept when it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asleep {
+    since_ns: u64,
+    switches: u64,
+}
+
+/// Looks at a thread. `None` if it does not sleep, or where the kernel has no /proc/TID/sched.
+pub fn asleep(tid: Tid) -> Option<Asleep> {
+    let (theirs, switches) = scheduled(&tid.to_string())?;
+    let stat = std::fs::read_to_string(format!("/proc/{tid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    if fields.first() != Some(&"S") {
+        return None;
+    }
+    let ours = ran_last_on(fields.get(36)?.parse().ok()?)?;
+    let ago_ms = ours - theirs;
+    let since_ns = monotonic_ns().saturating_sub((ago_ms.max(0.0) * 1e6) as u64);
+    Some(Asleep { since_ns, switches })
+}
+
+impl Asleep {
+    /// Since when, in nanoseconds of CLOCK_MONOTONIC, if the thread, which is in a ptrace stop now, slept until it was
+    /// stopped and was in no other call in between: the stop is the one switch since.
+    pub fn until_stopped(&self, tid: Tid) -> Option<u64> {
+        let (_, switches) = scheduled(&tid.to_string())?;
+        (switches == self.switches + 1).then_some(self.since_ns)
+    }
+}
+
+/// When this thread ran last by the scheduler's clock of a CPU: each has one of its own, without the time that the machine
+/// or its interrupts took. It is read there, where this thread's arrival brings it up to date.
+fn ran_last_on(cpu: usize) -> Option<f64> {
+    let before = rustix::thread::sched_getaffinity(None).ok()?;
+    let mut there = rustix::thread::CpuSet::new();
+    (cpu < rustix::thread::CpuSet::MAX_CPU).then(|| there.set(cpu))?;
+    if rustix::thread::sched_getcpu() == cpu {
+        // The entry is as old as this thread's turn: giving up the CPU begins a new one.
+        let _ = rustix::thread::nanosleep(&rustix::thread::Timespec { tv_sec: 0, tv_nsec: 1 });
+    }
+    rustix::thread::sched_setaffinity(None, &there).ok()?;
+    let ours = scheduled("thread-self").map(|(ran_last, _)| ran_last);
+    // A CPU that was there is still allowed, or none is: then the kernel has chosen already.
+    rustix::thread::sched_setaffinity(None, &before).ok();
+    ours
+}
+
+/// When a thread ran last by the scheduler's clock in milliseconds, and how often it has given up its CPU.
+fn scheduled(who: &str) -> Option<(f64, u64)> {
+    let text = std::fs::read_to_string(format!("/proc/{who}/sched")).ok()?;
+    let field = |name: &str| text.lines().find(|line| line.starts_with(name))?.rsplit(' ').next();
+    Some((field("se.exec_start")?.parse().ok()?, field("nr_voluntary_switches")?.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -31,20 +31,23 @@ pub struct Image {
     /// Resource limits that are enforced where the memory is: number, soft, hard.
     pub limits: Vec<(i32, u64, u64)>,
     /// CPU time that the process has used so far.
-    pub cpu: Used,
+    pub cpu: CpuUsed,
+    /// Interval timers on CPU time that run: number and `struct itimerval` (interval and value, seconds and microseconds
+    /// of each). They count where the process computes.
+    pub cpu_timers: Vec<(u64, [u64; 4])>,
 }
 
 /// CPU time that a process or a thread has used up to the moment of its image. What it uses where the image goes
 /// comes on top: no kernel can be told to count from there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Used {
+pub struct CpuUsed {
     /// By its bodies.
     pub away: Cpu,
     /// At home, where the kernel goes on counting.
     pub home: Cpu,
 }
 
-impl Used {
+impl CpuUsed {
     /// Everywhere.
     pub fn total(self) -> Cpu {
         self.away + self.home
@@ -148,7 +151,27 @@ pub struct ThreadImage {
     /// Thread-directed pending signals as raw siginfo.
     pub pending: Vec<Vec<u8>>,
     /// CPU time that the thread has used so far.
-    pub cpu: Used,
+    pub cpu: CpuUsed,
+    /// The registers are those before a call that has begun already.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// A call that a move interrupted and that is made again, and what it has used up by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// Its number.
+    pub nr: u32,
+    /// What it has used up.
+    pub used: Used,
+}
+
+/// See [`Unfinished`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Used {
+    /// Time: it ends at this time of the process's CLOCK_MONOTONIC, in nanoseconds.
+    Until(u64),
+    /// Data: this many bytes are written.
+    Bytes(u64),
 }
 
 impl Image {

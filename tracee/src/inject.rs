@@ -1,7 +1,8 @@
 //! Making a stopped thread execute system calls of ours.
 //!
 //! The thread is put at a `syscall` instruction (in the shim, or in the vDSO where there is no shim yet) and stepped
-//! over it. All signals are blocked meanwhile, so that only SIGSTOP and SIGKILL can come between; a SIGSTOP is put
+//! over it, or taken from stop to stop where a SIGTRAP of its own is pending, which the trap of a step would take the
+//! place of. All signals are blocked meanwhile, so that only SIGSTOP and SIGKILL can come between; a SIGSTOP is put
 //! back at the end. Works from every stop: from a seccomp stop the trapped call is skipped, and an injected call that
 //! a filter traps is stepped through.
 
@@ -42,6 +43,8 @@ pub struct Injector {
     regs: Regs,
     deferred: Vec<i32>,
     child: Option<Tid>,
+    /// A SIGTRAP of the thread's own is pending.
+    own_trap: bool,
 }
 
 impl Injector {
@@ -50,9 +53,11 @@ impl Injector {
         let saved = thread.regs()?;
         let mask = thread.sigmask()?;
         thread.set_sigmask(u64::MAX)?;
+        let own_trap = thread.pending(false)?.iter().any(|info| info.signal() == libc::SIGTRAP);
         let mut regs = saved;
         regs.orig_rax = u64::MAX;
-        Ok(Injector { thread: Some(thread), site, saved, mask, regs, deferred: Vec::new(), child: None })
+        let thread = Some(thread);
+        Ok(Injector { thread, site, saved, mask, regs, deferred: Vec::new(), child: None, own_trap })
     }
 
     /// The thread's id.
@@ -78,6 +83,13 @@ impl Injector {
     /// Makes later calls from another `syscall` instruction.
     pub fn set_site(&mut self, site: u64) {
         self.site = site;
+    }
+
+    /// The next call makes a SIGTRAP pending for the thread.
+    pub fn will_have_trap(&mut self) -> Result<(), Errno> {
+        self.own_trap = true;
+        // The trap of a step unblocks SIGTRAP (force_sig_info_to_task in the kernel's signal.c).
+        self.thread().set_sigmask(u64::MAX)
     }
 
     /// The child that the last clone made.
@@ -109,6 +121,13 @@ impl Injector {
                 Stop::Fork | Stop::Vfork | Stop::Clone => {
                     self.child = Some(self.thread().event_message()? as Tid);
                 }
+                Stop::Syscall if self.own_trap => {
+                    let now = self.thread().regs()?;
+                    // Not the report of leaving the call that the thread was in before.
+                    if now.rip == after && !self.thread().at_syscall_entry()? {
+                        return Ok(now.rax as i64);
+                    }
+                }
                 Stop::Seccomp | Stop::Interrupt | Stop::Syscall => {}
                 // Only a fault of ours can be synchronous: the `syscall` instruction is not where it should be.
                 Stop::Signal(signal @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE)) => {
@@ -132,7 +151,8 @@ impl Injector {
     fn step(&mut self) -> Result<Stop, InjectError> {
         let Some(thread) = self.thread.take() else { return Err(InjectError::Ptrace(Errno::ESRCH)) };
         let tid = thread.tid();
-        let running = match thread.resume(Resume::Step, 0) {
+        let how = if self.own_trap { Resume::Syscall } else { Resume::Step };
+        let running = match thread.resume(how, 0) {
             Ok(running) => running,
             Err(Errno::ESRCH) => Running::attached(tid),
             Err(errno) => return Err(errno.into()),
@@ -150,14 +170,29 @@ impl Injector {
     /// Puts registers and signal mask back and returns the thread, stopped. Signals that stop came meanwhile are
     /// sent again.
     pub fn finish(mut self) -> Result<Stopped, InjectError> {
-        let Some(thread) = self.thread.take() else { return Err(InjectError::Ptrace(Errno::ESRCH)) };
+        self.put_back()?;
+        self.thread.take().ok_or(InjectError::Ptrace(Errno::ESRCH))
+    }
+
+    fn put_back(&mut self) -> Result<(), Errno> {
+        let Some(thread) = &self.thread else { return Err(Errno::ESRCH) };
         thread.set_regs(&self.saved)?;
         thread.set_sigmask(self.mask)?;
         for signal in self.deferred.drain(..) {
             // SAFETY: tkill takes two numbers; the thread is our stopped tracee, so its id cannot have been reused.
             unsafe { libc::syscall(libc::SYS_tkill, thread.tid(), signal) };
         }
-        Ok(thread)
+        Ok(())
+    }
+}
+
+/// One that is given up half-way leaves its thread stopped and as it was.
+impl Drop for Injector {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            // ESRCH: it was killed.
+            self.put_back().ok();
+        }
     }
 }
 

@@ -25,6 +25,13 @@ pub fn read(tid: Tid, address: u64, buffer: &mut [u8]) -> usize {
     done
 }
 
+/// Whether two processes use one address space (kcmp(2)): after vfork, or clone with CLONE_VM alone.
+pub fn is_one(one: Tid, other: Tid) -> bool {
+    const KCMP_VM: i32 = 1;
+    // SAFETY: kcmp takes numbers only.
+    unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) == 0 }
+}
+
 /// Reads exactly `buffer.len()` bytes or says EFAULT.
 pub fn read_exact(tid: Tid, address: u64, buffer: &mut [u8]) -> Result<(), Errno> {
     if read(tid, address, buffer) == buffer.len() { Ok(()) } else { Err(Errno::EFAULT) }

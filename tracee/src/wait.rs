@@ -88,13 +88,29 @@ pub fn poll(tid: Tid) -> Result<Option<(Tid, Event, CpuTime)>, Errno> {
 /// Like [`poll`] for any tracee, but calls `before_reaping` with one that has ended *before* the
 /// report is taken: its process is then a zombie that nobody else can see, since a zombie tracee is hidden from its
 /// real parent until its tracer has waited for it (wait_consider_child in the kernel's exit.c), also after SIGKILL.
-pub fn next(mut before_reaping: impl FnMut(Tid, Event)) -> Result<Option<(Tid, Event, CpuTime)>, Errno> {
+pub fn next(before_reaping: impl FnMut(Tid, Event)) -> Result<Option<(Tid, Event, CpuTime)>, Errno> {
+    next_of(libc::P_ALL, 0, before_reaping)
+}
+
+/// [`next`] for one thread.
+pub fn next_of_thread(
+    tid: Tid,
+    before_reaping: impl FnMut(Tid, Event),
+) -> Result<Option<(Tid, Event, CpuTime)>, Errno> {
+    next_of(libc::P_PID, tid as libc::id_t, before_reaping)
+}
+
+fn next_of(
+    which: libc::idtype_t,
+    id: libc::id_t,
+    mut before_reaping: impl FnMut(Tid, Event),
+) -> Result<Option<(Tid, Event, CpuTime)>, Errno> {
     let flags = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     loop {
         // SAFETY: siginfo_t is plain data for which all zeroes is valid.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         // SAFETY: `info` is a live siginfo_t.
-        if unsafe { libc::waitid(libc::P_ALL, 0, &mut info, flags) } != 0 {
+        if unsafe { libc::waitid(which, id, &mut info, flags) } != 0 {
             return Err(Errno::last());
         }
         // SAFETY: waitid fills the SIGCHLD fields; all zeroes means nothing was there.

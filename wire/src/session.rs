@@ -168,6 +168,9 @@ pub struct Call {
     pub mask: Option<u64>,
     /// Number of the last signal of this thread that the node has seen.
     pub seen: u64,
+    /// When a wait ends that an earlier request for the same call began, where no argument says it (SO_RCVTIMEO): home's
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub until: Option<u64>,
 }
 
 /// One buffer of a call, as `syscall_table::plan` makes it.
@@ -211,8 +214,15 @@ pub enum Down {
 pub enum Outcome {
     /// The kernel's raw result.
     Done(i64),
-    /// A signal or a move interrupted it: the kernel's raw code, one of -512, -513, -514, -516 and -4.
-    Interrupted(i64),
+    /// A signal or a move interrupted it.
+    Interrupted {
+        /// The kernel's raw code, one of -512, -513, -514, -516 and -4.
+        code: i64,
+        /// See [`Call::until`].
+        until: Option<u64>,
+    },
+    /// A move cut a write short after so many bytes: the rest of it is still to be made.
+    Cut(i64),
     /// Not made, because a signal or a move came first.
     NotMade,
     /// The process must come home for it: the stay reason.

@@ -1,12 +1,13 @@
 //! Coming home: the deputy is given memory and registers back.
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use tracee::foothold::Foothold;
-use tracee::image::{FileRef, Image};
+use tracee::image::{FileRef, Image, Unfinished};
 use tracee::inject::{InjectError, Injector};
-use tracee::ptrace::{Resume, Running, Stopped};
+use tracee::ptrace::{Resume, Running, SigInfo, Stopped};
 use tracee::{Errno, Event, Stop, Tid, maps, memory, restore, wait};
 use wire::message;
 use wire::session::{ProcessKey, ToBody};
@@ -41,6 +42,9 @@ impl Away {
         let threads = process.threads.clone();
         self.tell(key, &ToBody::Bring);
         for tid in threads {
+            if let Some(serving) = self.threads.get_mut(&tid).and_then(|deputy| deputy.serving.as_mut()) {
+                serving.moving = true;
+            }
             self.interrupt_call(tid);
         }
         true
@@ -81,13 +85,26 @@ impl Away {
         }
     }
 
+    /// Interrupts calls whose time is over although their arguments say more.
+    pub(super) fn end_waits(&mut self, now: Instant) {
+        for deputy in self.threads.values() {
+            if deputy.serving.as_ref().is_some_and(|serving| serving.until.is_some_and(|until| until <= now))
+                && let State::Running(running) = &deputy.state
+            {
+                // ESRCH: killed meanwhile.
+                running.interrupt().ok();
+            }
+        }
+    }
+
     /// When [`Away::give_up_late`] has something to do.
     pub fn move_deadline(&self) -> Option<Instant> {
         let coming = self.processes.values().filter_map(|process| match &process.phase {
             Phase::Coming(coming) => Some(coming.since + STOP_TIMEOUT),
             _ => None,
         });
-        coming.min()
+        let waits = self.threads.values().filter_map(|deputy| deputy.serving.as_ref()?.until);
+        coming.chain(waits).min()
     }
 
     /// The image is here: empty the deputy and map it.
@@ -106,10 +123,25 @@ impl Away {
             Ok(image) => image,
             Err(error) => return self.fail(key, coming, &error.to_string()),
         };
-        match self.refill(key, &coming, image, bytes.len() as u64) {
+        let mut signals = Vec::new();
+        match self.refill(key, &coming, image, bytes.len() as u64, &mut signals) {
             Ok(()) => {}
             Err(InjectError::Gone(tid, event, time)) => self.on_thread_end(tid, event, time),
-            Err(error) => self.fail(key, coming, &error.to_string()),
+            Err(error) => {
+                self.fail(key, coming, &error.to_string());
+                self.ship_to_process(key, signals);
+            }
+        }
+    }
+
+    /// Signals that came while a move that failed had the deputy stopped.
+    fn ship_to_process(&mut self, key: ProcessKey, signals: Vec<Vec<u8>>) {
+        let Some(leader) = self.processes.get(&key).and_then(|process| process.threads.first().copied())
+        else {
+            return;
+        };
+        for info in signals {
+            self.ship(leader, info);
         }
     }
 
@@ -119,9 +151,9 @@ impl Away {
         coming: &Coming,
         image: Image,
         bytes: u64,
+        signals: &mut Vec<Vec<u8>>,
     ) -> Result<(), InjectError> {
-        let mut signals = Vec::new();
-        let mut stopped = self.stop_all(key, &mut signals)?;
+        let mut stopped = self.stop_all(key, signals)?;
         let process = self.processes.get_mut(&key).ok_or(Errno::ESRCH)?;
         let leader = stopped.remove(0);
         let pid = process.pid;
@@ -163,6 +195,7 @@ impl Away {
         }
         let process = self.processes.get_mut(&key).ok_or(Errno::ESRCH)?;
         let coming = coming.clone();
+        let signals = std::mem::take(signals);
         let refill = Refill { coming, image, leader: Some(injector), others: stopped, bytes, signals };
         process.phase = Phase::Refilling(Box::new(refill));
         Ok(())
@@ -188,6 +221,7 @@ impl Away {
         let (bytes, pid) = (refill.bytes, process.pid);
         let used = refill.image.cpu.away;
         let thread_times = refill.image.threads.iter().map(|thread| (thread.tid, thread.cpu.away)).collect();
+        let unfinished = unfinished_calls(&refill.image);
         match finish(process, *refill) {
             Ok(threads) => {
                 self.tell(key, &ToBody::Release);
@@ -209,7 +243,7 @@ impl Away {
                     bytes,
                     failed: None,
                 }));
-                self.actions.push_back(Action::CameHome { pid, threads, stay: coming.stay });
+                self.actions.push_back(Action::CameHome { pid, threads, stay: coming.stay, unfinished });
             }
             Err(InjectError::Gone(tid, event, time)) => self.on_thread_end(tid, event, time),
             Err(error) => self.fail(key, coming, &error.to_string()),
@@ -251,19 +285,25 @@ impl Away {
     fn fail(&mut self, key: ProcessKey, coming: Coming, why: &str) {
         let Some(process) = self.processes.get_mut(&key) else { return };
         let pid = process.pid;
-        let phase = std::mem::replace(&mut process.phase, Phase::Away);
-        let again = match phase {
-            Phase::Refilling(refill) => rehollow(process, *refill),
-            _ => Ok(Vec::new()),
+        // What was being injected puts its thread back into the loop.
+        let signals = match std::mem::replace(&mut process.phase, Phase::Away) {
+            Phase::Refilling(refill) => refill.signals,
+            _ => Vec::new(),
+        };
+        process.giving_up = true;
+        let ours: Vec<Tid> = process.threads.clone();
+        let ours = ours
+            .into_iter()
+            .filter(|tid| self.threads.get(tid).is_some_and(|deputy| matches!(deputy.state, State::Busy)));
+        let ours: Vec<Tid> = ours.collect();
+        let again = match self.processes.get(&key) {
+            Some(process) if ours.contains(&pid) => rehollow(process),
+            _ => Ok(()),
         };
         match again {
-            Ok(threads) => {
-                for stopped in threads {
-                    let tid = stopped.tid();
-                    self.resume(tid, stopped, 0);
-                }
-                if let Some(process) = self.processes.get_mut(&key) {
-                    process.giving_up = true;
+            Ok(()) => {
+                for tid in ours {
+                    self.resume(tid, Running::attached(tid).stopped(), 0);
                 }
                 self.tell(key, &ToBody::Resume);
             }
@@ -274,6 +314,7 @@ impl Away {
                 tracee::signal::kill(pid, 9).ok();
             }
         }
+        self.ship_to_process(key, signals);
         self.actions.push_back(Action::Moved(Move {
             pid,
             from: self.name.clone(),
@@ -328,14 +369,19 @@ fn stop(running: Running, signals: &mut Vec<Vec<u8>>) -> Result<Stopped, InjectE
             (_, Event::Stopped(stop), _) => {
                 let stopped = running.stopped();
                 match stop {
+                    // The kernel stops for us before it looks at signals: the trap of a finished call may be pending.
+                    Stop::Interrupt | Stop::Group(_) if stopped.pending(false)?.iter().any(is_shim_trap) => {
+                        running = stopped.resume(Resume::Cont, 0)?;
+                    }
                     Stop::Interrupt | Stop::Group(_) => return Ok(stopped),
-                    Stop::Signal(number) => {
-                        // A finished call's trap is no signal of the guest's.
-                        let trap = number == 5;
-                        if !trap && let Ok(info) = stopped.siginfo() {
+                    Stop::Signal(_) => {
+                        let info = stopped.siginfo()?;
+                        if !is_shim_trap(&info) {
                             signals.push(info.0.to_vec());
                         }
                         running = stopped.resume(Resume::Cont, 0)?;
+                        // ESRCH: its end is reported next.
+                        running.interrupt().ok();
                     }
                     _ => running = stopped.resume(Resume::Cont, 0)?,
                 }
@@ -345,14 +391,22 @@ fn stop(running: Running, signals: &mut Vec<Vec<u8>>) -> Result<Stopped, InjectE
     }
 }
 
+/// The trap that ends a call is no signal of the guest's: an `int3`, which the kernel reports as SI_KERNEL.
+fn is_shim_trap(info: &SigInfo) -> bool {
+    const SIGTRAP: i32 = 5;
+    const SI_KERNEL: i32 = 0x80;
+    info.signal() == SIGTRAP && info.code() == SI_KERNEL
+}
+
 /// Waits for the end of a thread that was told to exit.
 fn see_off(tid: Tid, signals: &mut Vec<Vec<u8>>) -> InjectError {
     loop {
         match wait::block(tid) {
             Ok((_, Event::Stopped(stop), _)) => {
                 let stopped = Running::attached(tid).stopped();
-                if matches!(stop, Stop::Signal(number) if number != 5)
+                if matches!(stop, Stop::Signal(_))
                     && let Ok(info) = stopped.siginfo()
+                    && !is_shim_trap(&info)
                 {
                     signals.push(info.0.to_vec());
                 }
@@ -403,12 +457,17 @@ fn open(injector: &mut Injector, foothold: &Foothold, file: &FileRef) -> Result<
     Ok((fd >= 0).then_some(fd as i32))
 }
 
+pub(super) fn unfinished_calls(image: &Image) -> HashMap<Tid, Unfinished> {
+    image.threads.iter().filter_map(|thread| Some((thread.tid, thread.unfinished?))).collect()
+}
+
 /// All pages are there: registers, dispositions, pending signals; then our pages go.
 fn finish(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, InjectError> {
     let (pid, foothold, image) = (process.pid, process.foothold, &refill.image);
     let Some(mut injector) = refill.leader.take() else { return Err(Errno::ESRCH.into()) };
     restore::set_layout(&mut injector, &foothold, &image.layout)?;
     restore::set_actions(&mut injector, &foothold, &image.actions, image.ignored)?;
+    restore::cpu_timers(&mut injector, &foothold, &image.cpu_timers)?;
     let mut threads = Vec::new();
     for stopped in refill.others.drain(..) {
         let tid = stopped.tid();
@@ -447,14 +506,13 @@ fn finish(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, Inj
     Ok(threads)
 }
 
-/// Empties a deputy that was being filled and puts its threads back into the loop.
-fn rehollow(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, InjectError> {
-    let Some(mut injector) = refill.leader.take() else { return Err(Errno::ESRCH.into()) };
+/// Empties a deputy that was being filled; its threads are stopped where they wait for calls.
+fn rehollow(process: &Process) -> Result<(), InjectError> {
+    let leader = Running::attached(process.pid).stopped();
+    let mut injector = Injector::new(leader, process.foothold.site())?;
     let area = (process.area_base, process.area_base + process.area.bytes());
     let mut keep = vec![process.foothold.range(), area];
     keep.extend(process.vdso);
     restore::wipe(&mut injector, &keep)?;
-    let mut all = vec![injector.finish()?];
-    all.append(&mut refill.others);
-    Ok(all)
+    injector.finish().map(drop)
 }

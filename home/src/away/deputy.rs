@@ -172,6 +172,11 @@ pub(super) struct Serving {
     pub(super) nr: u32,
     pub(super) args: [u64; 6],
     pub(super) mask: Option<u64>,
+    pub(super) since: Instant,
+    /// A move has interrupted it.
+    pub(super) moving: bool,
+    /// When a wait of a socket is over that an earlier request for this call began.
+    pub(super) until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

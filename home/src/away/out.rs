@@ -1,5 +1,6 @@
 //! Leaving home: capture, send, and, once the node has built the body, hollow the process into a deputy.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use serde_bytes::ByteBuf;
@@ -7,7 +8,7 @@ use tracee::area::{Area, take_fd};
 use tracee::capture::{self, CaptureError, PageReader, Whose};
 use tracee::errno::restart;
 use tracee::foothold::Foothold;
-use tracee::image::{Backing, Image, Used, hole};
+use tracee::image::{Backing, CpuUsed, Image, Unfinished, hole};
 use tracee::inject::{InjectError, Injector, vdso_site};
 use tracee::ptrace::{Options, Resume, Running, Stopped};
 use tracee::wait::CpuTime;
@@ -15,6 +16,7 @@ use tracee::{Errno, Event, Stop, Tid, maps, restore, wait};
 use wire::message;
 use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 
+use super::back::unfinished_calls;
 use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
 
@@ -114,7 +116,8 @@ pub(super) fn remove_foothold(
 }
 
 impl Away {
-    /// Sends a process out. Its threads are stopped, leader first, in any state. `fresh` when it has just exec'ed.
+    /// Sends a process out. Its threads are stopped, leader first, in any state. `fresh` when it has just exec'ed;
+    /// `unfinished` has what their interrupted calls have used up.
     /// From here on the process is ours until [`Action::CameHome`] or [`Action::Ended`].
     pub fn send_out(
         &mut self,
@@ -122,11 +125,12 @@ impl Away {
         threads: Vec<Stopped>,
         fresh: bool,
         reason: &str,
+        unfinished: &HashMap<Tid, Unfinished>,
     ) -> Result<(), NotSent> {
         let since = Instant::now();
         let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
         let old = self.replaced.remove(&pid);
-        match self.capture(pid, threads, fresh) {
+        match self.capture(pid, threads, fresh, unfinished) {
             Ok((threads, image, ours, dispositions)) => {
                 let key = ProcessKey(self.key());
                 let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.key())).collect();
@@ -218,6 +222,7 @@ impl Away {
         pid: Tid,
         threads: Vec<Stopped>,
         fresh: bool,
+        unfinished: &HashMap<Tid, Unfinished>,
     ) -> Result<(Vec<Stopped>, Image, Ours, Dispositions), Failed> {
         let mappings = match if fresh { maps::read(pid) } else { maps::read_with_flags(pid) } {
             Ok(mappings) => mappings,
@@ -239,14 +244,10 @@ impl Away {
             Ok(vmas) => vmas,
             Err(error) => return Err(Failed::Stay(threads, Vec::new(), error.to_string())),
         };
-        for thread in &threads {
-            if let Some(why) = unfinished_call(thread) {
-                return Err(Failed::Stay(threads, Vec::new(), why));
-            }
-        }
         let Some(base) = hole(&taken(&mappings), Foothold::BYTES) else {
             return Err(Failed::Stay(threads, Vec::new(), "no room for the shim".into()));
         };
+        let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
         let mut rest = threads.into_iter();
         let Some(leader) = rest.next() else {
             return Err(Failed::Gone(Event::Killed { signal: 9, core: false }, CpuTime::default()));
@@ -255,7 +256,7 @@ impl Away {
         // What we have mapped so far, for the case that it stays.
         let mut ours = Vec::new();
         let mut captured = (|| {
-            settle_call(&leader)?;
+            settle_call(&leader, unfinished.get(&pid))?;
             let mut injector = injector(leader, &mappings)?;
             let foothold = Foothold::install(&mut injector, base)?;
             ours.push(foothold.range());
@@ -280,8 +281,9 @@ impl Away {
             layout.brk = capture::brk(&mut injector)?;
             let mut thread = capture::thread(&mut injector, &foothold, pid, fresh)?;
             let home = capture::cpu(&mut injector, &foothold, Whose::Thread)?;
-            thread.cpu = Used { away: away_of(pid), home };
+            thread.cpu = CpuUsed { away: away_of(pid), home };
             let home = capture::cpu(&mut injector, &foothold, Whose::Process)?;
+            thread.unfinished = unfinished.get(&pid).copied();
             let (actions, ignored) = capture::actions(&mut injector, &foothold)?;
             let pending = injector.thread().pending(true)?;
             let image = Image {
@@ -293,7 +295,8 @@ impl Away {
                 pending: pending.iter().map(|info| info.0.to_vec()).collect(),
                 vdso: capture::vdso_range(&mappings),
                 limits: capture::limits(pid),
-                cpu: Used { away, home },
+                cpu: CpuUsed { away, home },
+                cpu_timers: capture::cpu_timers(&mut injector, &foothold)?,
             };
             done.push(injector.finish()?);
             Ok((image, mapped))
@@ -304,11 +307,12 @@ impl Away {
                 Ok((mut image, mapped)) => {
                     let foothold = &mapped.foothold;
                     (|| {
-                        settle_call(&stopped)?;
+                        settle_call(&stopped, unfinished.get(&tid))?;
                         let mut injector = Injector::new(stopped, foothold.site())?;
                         let mut thread = capture::thread(&mut injector, foothold, tid, false)?;
                         let home = capture::cpu(&mut injector, foothold, Whose::Thread)?;
-                        thread.cpu = Used { away: away_of(tid), home };
+                        thread.cpu = CpuUsed { away: away_of(tid), home };
+                        thread.unfinished = unfinished.get(&tid).copied();
                         image.threads.push(thread);
                         done.push(injector.finish()?);
                         Ok(image)
@@ -331,7 +335,12 @@ impl Away {
                 Ok((done, image, mapped, dispositions))
             }
             Err(CaptureError::Inject(InjectError::Gone(_, event, time))) => Err(Failed::Gone(event, time)),
-            Err(error) => Err(Failed::Stay(done, ours, error.to_string())),
+            Err(error) => {
+                // One that failed under injection is stopped and as it was, or killed.
+                done.clear();
+                let all = tids.into_iter().map(|tid| Running::attached(tid).stopped()).collect();
+                Err(Failed::Stay(all, ours, error.to_string()))
+            }
         }
     }
 
@@ -422,6 +431,7 @@ impl Away {
         restore::wipe(&mut injector, &keep)?;
         restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
         set_child_flags(&mut injector, &foothold, &process.dispositions)?;
+        restore::stop_cpu_timers(&mut injector, &foothold, &leaving.image.cpu_timers)?;
         flush_pending(&mut injector, &foothold, &leaving.image)?;
         let mask = process.idle_mask();
         injector.saved_mut().orig_rax = u64::MAX;
@@ -462,6 +472,7 @@ impl Away {
             self.cpu.expect(key, process.pid, from);
         }
         self.forget(&process.threads, process.pid, &SharedArea::none());
+        let unfinished = unfinished_calls(&leaving.image);
         self.actions.push_back(Action::Moved(Move {
             pid: process.pid,
             from: "home".into(),
@@ -475,7 +486,12 @@ impl Away {
         let ours = [process.foothold.range(), (process.area_base, process.area_base + process.area.bytes())];
         match self.undo(process.pid, leaving.threads, &ours, why.into()) {
             NotSent::Stay(threads, why) => {
-                self.actions.push_back(Action::CameHome { pid: process.pid, threads, stay: Some(why) });
+                self.actions.push_back(Action::CameHome {
+                    pid: process.pid,
+                    threads,
+                    stay: Some(why),
+                    unfinished,
+                });
             }
             NotSent::Gone(event, time) => {
                 self.actions.push_back(Action::Ended { pid: process.pid, event, time });
@@ -510,15 +526,6 @@ impl Ours {
 enum Failed {
     Stay(Vec<Stopped>, Vec<(u64, u64)>, String),
     Gone(Event, CpuTime),
-}
-
-impl From<InjectError> for Failed {
-    fn from(error: InjectError) -> Failed {
-        match error {
-            InjectError::Gone(_, event, time) => Failed::Gone(event, time),
-            other => Failed::Stay(Vec::new(), Vec::new(), other.to_string()),
-        }
-    }
 }
 
 pub(super) fn enter_loop(regs: &mut tracee::regs::Regs, process: &Process, slot: u64) {
@@ -596,15 +603,18 @@ pub(super) fn set_child_flags(
 }
 
 /// Makes a thread that was interrupted in a call ready to make it again at the node.
-fn settle_call(stopped: &Stopped) -> Result<(), Errno> {
+fn settle_call(stopped: &Stopped, unfinished: Option<&Unfinished>) -> Result<(), Errno> {
     let mut regs = stopped.regs()?;
     let Some(nr) = regs.call() else { return Ok(()) };
-    match regs.ret() {
-        restart::SYS | restart::NOINTR | restart::NOHAND => regs.rearm(nr),
-        // A futex with a relative timeout: a spurious wake-up, as futex(2) allows.
-        restart::BLOCK if nr == FUTEX => regs.finish_call(0),
+    match (regs.ret(), unfinished) {
+        // restart_syscall, or the call itself.
+        (ret, Some(unfinished)) if restart::is_code(ret) || ret == -4 => regs.rearm(unfinished.nr),
+        (restart::SYS | restart::NOINTR | restart::NOHAND, None) => regs.rearm(nr),
+        // Absolute, or the supervisor would have said when it ends.
+        (restart::BLOCK, None) if nr == RESTART_SYSCALL => regs.rearm(FUTEX),
+        (restart::BLOCK, None) => regs.rearm(nr),
         // Calls that answer EINTR after a mere stop, see signal(7).
-        -4 if EINTR_AFTER_STOP.contains(&nr) => regs.rearm(nr),
+        (-4, None) if EINTR_AFTER_STOP.contains(&nr) => regs.rearm(nr),
         _ => {
             regs.orig_rax = u64::MAX;
         }
@@ -612,16 +622,7 @@ fn settle_call(stopped: &Stopped) -> Result<(), Errno> {
     stopped.set_regs(&regs)
 }
 
-/// A timed call whose deadline only the kernel knows cannot be made again with what remains.
-fn unfinished_call(stopped: &Stopped) -> Option<String> {
-    let regs = stopped.regs().ok()?;
-    let nr = regs.call()?;
-    (regs.ret() == restart::BLOCK && nr != FUTEX).then(|| {
-        let name = syscall_table::by_number(nr).map_or("a timed call", |call| call.name);
-        format!("it sleeps in {name}, whose deadline only this kernel knows")
-    })
-}
-
+const RESTART_SYSCALL: u32 = 219;
 const FUTEX: u32 = 202;
 /// epoll_wait, epoll_pwait, epoll_pwait2, semop, semtimedop, rt_sigtimedwait, recvfrom, recvmsg, accept, read.
 const EINTR_AFTER_STOP: [u32; 10] = [232, 281, 441, 65, 220, 128, 45, 47, 43, 0];

@@ -1,15 +1,17 @@
 //! Requests of bodies: checked, executed by the deputy, answered.
 
 use std::fs::{self, File};
+use std::time::Instant;
 
 use serde_bytes::ByteBuf;
 use syscall_table::{self as table, At, Where};
-use tracee::Tid;
 use tracee::errno::restart;
+use tracee::{Tid, clock};
 use wire::session::{Call, Outcome, Up};
 
 use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
+use crate::supervisor::{blocks_until_written, socket_timeout_of, timeout_kind};
 
 /// prctl, setrlimit, prlimit64: done at both ends. clock_gettime: which clocks are home's is for the node to see.
 const BOTH_SIDES: [u32; 4] = [157, 160, 302, 228];
@@ -50,6 +52,9 @@ impl Away {
                     nr: CLONE,
                     args: [flags | u64::from(exit_signal & 0xff), 0, 0, 0, 0, 0],
                     mask: None,
+                    since: Instant::now(),
+                    moving: false,
+                    until: None,
                 };
                 self.serve(tid, serving);
                 Ok(())
@@ -153,8 +158,18 @@ impl Away {
         } else {
             self.nearness.end();
         }
-        let serving =
-            Serving { seq: call.seq, what: What::Call, places, bufs, nr: call.nr, args, mask: call.mask };
+        let serving = Serving {
+            seq: call.seq,
+            what: What::Call,
+            places,
+            bufs,
+            nr: call.nr,
+            args,
+            mask: call.mask,
+            since: Instant::now(),
+            moving: false,
+            until: call.until.map(clock::at_monotonic),
+        };
         self.serve(tid, serving);
         Ok(())
     }
@@ -213,13 +228,21 @@ impl Away {
         if serving.what == What::Call && ret >= 0 {
             self.count_cpu(pid, &serving, window, ret, &mut outs);
         }
+        let interrupted = restart::is_code(ret) || ret == -4;
         let outcome = match (serving.what, child) {
             (What::Fork { .. }, Some((_, process, thread))) if ret > 0 => {
                 Outcome::Forked { tid: ret as i32, process, thread }
             }
             _ if ret == shim::NOT_MADE => Outcome::NotMade,
+            _ if interrupted && serving.until.is_some_and(|until| until <= Instant::now()) => {
+                Outcome::Done(table::at_deadline(serving.nr).unwrap_or(ret))
+            }
             // EINTR without a handler: a stop of ours did it, since deputies have no handlers.
-            _ if restart::is_code(ret) || ret == -4 => Outcome::Interrupted(ret),
+            _ if interrupted => {
+                let until = serving.until.or_else(|| end_of_wait(tid, &serving, ret));
+                Outcome::Interrupted { code: ret, until: until.map(clock::monotonic_of) }
+            }
+            _ if serving.moving && ret > 0 && was_cut(tid, &serving, ret) => Outcome::Cut(ret),
             _ => Outcome::Done(ret),
         };
         if serving.what != What::Quiet {
@@ -278,6 +301,9 @@ impl Away {
             nr,
             args,
             mask: Some(mask),
+            since: Instant::now(),
+            moving: false,
+            until: None,
         };
         // The new image inherits the mask, so it must be the body's exactly, not joined with the ignored signals.
         if let Some(deputy) = self.threads.get_mut(&tid) {
@@ -347,6 +373,22 @@ impl Away {
             self.mirror_by_injection(tid, before & !now);
         }
     }
+}
+
+/// When the wait of a socket's call is over that was interrupted. Only one with a timeout of the socket's answers EINTR to
+/// a mere stop (signal(7)).
+fn end_of_wait(tid: Tid, serving: &Serving, ret: i64) -> Option<Instant> {
+    let name = table::by_number(serving.nr)?.name;
+    let which = timeout_kind(name).filter(|_| ret == -4)?;
+    serving.since.checked_add(socket_timeout_of(tid, serving.args[0], which)?)
+}
+
+/// Whether a write ended early because we stopped it.
+fn was_cut(tid: Tid, serving: &Serving, ret: i64) -> bool {
+    let Some(call) = table::by_number(serving.nr) else { return false };
+    matches!(call.name, "write" | "sendto")
+        && (ret as u64) < serving.args[2]
+        && blocks_until_written(tid, serving.args[0], call.name, serving.args[3])
 }
 
 fn collect(area: &tracee::area::Area, slot: u64, serving: &Serving, ret: i64) -> Vec<(u16, u32, ByteBuf)> {

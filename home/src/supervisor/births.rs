@@ -16,8 +16,9 @@ impl Supervisor {
             return Next::Go(0);
         };
         match self.table.threads.get(&child).map(|thread| thread.pid) {
-            // It has ended and was reaped before its maker's event was looked at.
-            None if procfs::process_of(child).is_none() => return Next::Go(0),
+            // It has ended and was reaped here before its maker's event was looked at. Its zombie may still be there for
+            // its parent.
+            None if !procfs::is_traced(child) => return Next::Go(0),
             None => {
                 // clone(2) makes threads and processes; the id stays visible under the process until we reap it.
                 let thread_of = procfs::is_thread_of(child, maker).then_some(maker);
@@ -30,6 +31,11 @@ impl Supervisor {
                 }
             }
             Some(_) => {}
+        }
+        if let Some(process) = self.table.processes.get_mut(&child)
+            && tracee::memory::is_one(maker, child)
+        {
+            process.memory_of = Some(maker);
         }
         self.on_made_child(at, child)
     }

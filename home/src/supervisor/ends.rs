@@ -3,6 +3,7 @@
 use tracee::{Event, Tid, clock};
 
 use super::Supervisor;
+use crate::control::Reply;
 
 impl Supervisor {
     /// A thread has ended, and what waits for it does not know yet: while it is not reaped here, its process is a
@@ -46,6 +47,8 @@ impl Supervisor {
         if self.table.remove_process(tid).is_none() {
             self.on_thread_end(tid);
             self.table.remove_thread(tid);
+        } else {
+            self.answer_waiting(tid, &Reply::Failed("not possible: it has ended".into()));
         }
     }
 }
