@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use tracee::foothold::Foothold;
-use tracee::image::Image;
+use tracee::image::{CpuUsed, Image};
 use tracee::ptrace::{Running, SigInfo, Stopped};
 use tracee::regs::Regs;
 use tracee::wait::Stop;
 use tracee::{Tid, signal};
 use wire::session::{Dispositions, ProcessKey, ThreadKey};
+
+use crate::cpu::Addend;
 
 /// A guest process.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct Process {
     pub(crate) frozen: bool,
     /// The thread that waits for this vfork child.
     pub(crate) vfork_parent: Option<Tid>,
+    /// CPU time of the process before this body.
+    pub(crate) used: CpuUsed,
 }
 
 /// Where a process is in its life here.
@@ -86,6 +90,8 @@ pub(crate) struct Thread {
     pub(crate) written: Option<Written>,
     /// The call that home's trace has seen begin.
     pub(crate) traced: Option<Box<crate::trace::Open>>,
+    /// CPU time of the thread before this body.
+    pub(crate) used: CpuUsed,
 }
 
 /// See [`Thread::restart`].
@@ -149,6 +155,8 @@ pub(crate) enum Native {
     Plain,
     /// rt_sigtimedwait, with the address for the siginfo: its exit is a stop.
     TimedWait(u64),
+    /// A question about CPU time, with the address of the answer and what is added to it: its exit is a stop.
+    Counted(u64, Addend),
     /// A call that home traces: its exit is a stop.
     Traced,
 }

@@ -2,7 +2,7 @@
 
 use serde_bytes::ByteBuf;
 use tracee::foothold::Foothold;
-use tracee::image::{FileRef, Image, Used, hole};
+use tracee::image::{CpuUsed, FileRef, Image, Used, hole};
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Options, Resume, Running, Stopped};
 use tracee::{Errno, Event, Stop, Tid, capture, maps, memory, restore, wait};
@@ -44,17 +44,23 @@ impl Session {
         replaces: Option<ProcessKey>,
         dispositions: Dispositions,
     ) -> Result<(), SessionError> {
+        let mut used = None;
         if let Some(old) = replaces {
+            used = self.used_until_exec(old)?;
             self.end_now(old)?;
         }
-        let image: Image = match message::decode(image) {
+        let mut image: Image = match message::decode(image) {
             Ok(image) => image,
             Err(error) => return self.refuse(key, &error.into()),
         };
+        if let (Some((process, thread)), Some(leader)) = (used, image.threads.first_mut()) {
+            image.cpu.away = process;
+            leader.cpu.away = thread;
+        }
         let Some(pid) = image.threads.first().map(|thread| thread.tid) else {
             return self.refuse(key, &BuildError::NoHole);
         };
-        let vdso = image.vdso;
+        let (vdso, used) = (image.vdso, image.cpu);
         let wanted: Vec<FileRef> = image.vmas.iter().filter_map(capture::file_of).cloned().collect();
         let building = Building { image, keys, early: Vec::new(), leader: None, committed: false };
         self.processes.insert(
@@ -73,6 +79,7 @@ impl Session {
                 overruns: Default::default(),
                 frozen: false,
                 vfork_parent: None,
+                used,
             },
         );
         for file in wanted {
@@ -242,6 +249,7 @@ impl Session {
         for ((stopped, thread), thread_key) in stopped.into_iter().zip(&image.threads).zip(&building.keys) {
             let host = stopped.tid();
             let mut made = Thread::new(*thread_key, key, thread.tid, State::Held(stopped));
+            made.used = thread.cpu;
             if let Some(unfinished) = thread.unfinished {
                 let after = thread.regs.rip.wrapping_add(tracee::regs::SYSCALL_LEN);
                 let call = Made { nr: unfinished.nr, args: thread.regs.args(), after };
@@ -313,6 +321,7 @@ impl Thread {
             deadline: None,
             written: None,
             traced: None,
+            used: CpuUsed::default(),
         }
     }
 }

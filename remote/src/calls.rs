@@ -21,6 +21,7 @@ const LIMITS_HERE: [i32; 5] = [0, 2, 3, 8, 9];
 const RT_SIGSUSPEND: u64 = 130;
 
 const OPEN: u32 = 2;
+const TIMES: u32 = 100;
 const OPENAT: u32 = 257;
 const OPENAT2: u32 = 437;
 /// Longer than any path that [`shows_the_process`] holds for, but for odd spellings.
@@ -258,6 +259,10 @@ impl Session {
         };
         match (ask, outcome) {
             (Ask::Call(asked), Outcome::Done(ret)) => {
+                let mut outs = outs;
+                if regs.orig_rax as u32 == TIMES {
+                    self.add_times(host, &mut outs);
+                }
                 let limit = asked.limit.filter(|(resource, ..)| ret == 0 && LIMITS_HERE.contains(resource));
                 let stopped = match limit {
                     Some(limit) => match self.limit(host, stopped, limit) {

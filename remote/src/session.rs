@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
+use tracee::clock::Cpu;
 use tracee::image::FileRef;
 use tracee::sandbox::{ClockOffsets, Sandbox, SandboxError};
 use tracee::signals::Signals;
@@ -395,7 +396,12 @@ impl Session {
             return Ok(());
         }
         let parent = process.vfork_parent;
-        let ended = FromBody::Ended { status, cpu_s: time.user_s + time.system_s };
+        let away = process.used.away + Cpu::from(time);
+        let ended = FromBody::Ended {
+            status,
+            cpu_s: time.user_s + time.system_s,
+            away_ns: (away.user_ns, away.system_ns),
+        };
         // Before the end: home's report may be complete with it.
         let counters = Control::Counters { local: self.local_calls, live_cpu_s: 0.0 };
         send(&mut self.link, Channel::CONTROL, &counters)?;
@@ -415,10 +421,12 @@ impl Session {
     pub(crate) fn end_now(&mut self, key: ProcessKey) -> Result<(), SessionError> {
         let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
         process.phase = Phase::Ending;
-        let host = process.host;
+        let (host, away) = (process.host, process.used.away);
         if host == 0 {
             self.processes.remove(&key);
-            return Ok(());
+            // It may have followed another body, whose time home has not heard of.
+            let away_ns = (away.user_ns, away.system_ns);
+            return self.say(key, &FromBody::Ended { status: SIGKILL, cpu_s: 0.0, away_ns });
         }
         // ESRCH: it has ended by itself, and the report is on its way.
         signal::kill(host, SIGKILL).ok();

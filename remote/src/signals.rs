@@ -36,7 +36,7 @@ impl Session {
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.seen = number;
         let (key, thread_key) = (thread.process, thread.key);
-        if number % SEEN_EVERY == 0 {
+        if number.is_multiple_of(SEEN_EVERY) {
             self.ask(thread_key, &Up::Seen(number))?;
         }
         let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
@@ -242,6 +242,9 @@ impl Session {
                 process.overruns.extend(kept.timer());
                 tracee::memory::write(host, address, &kept.0);
             }
+        }
+        if let (Native::Counted(address, addend), 0) = (native, regs.ret()) {
+            addend.add(host, address);
         }
         self.trace_exit(host, regs.ret())?;
         if let Some(thread) = self.threads.get_mut(&host) {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_bytes::ByteBuf;
 use syscall_table::Wait;
-use tracee::image::FileRef;
+use tracee::image::{CpuUsed, FileRef};
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Resume, Running, Stopped};
 use tracee::regs::Regs;
@@ -28,7 +28,8 @@ const MAP_TYPE: u64 = 15;
 const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const SIGCHLD: u32 = 17;
-const SA_NOCLDWAIT: u64 = 2;
+/// SA_NOCLDSTOP, SA_NOCLDWAIT.
+const CHILD_FLAGS: u64 = 3;
 
 /// Numbers of the calls here.
 mod nr {
@@ -39,11 +40,13 @@ mod nr {
     pub(super) const VFORK: u32 = 58;
     pub(super) const EXECVE: u32 = 59;
     pub(super) const EXIT: u32 = 60;
+    pub(super) const GETRUSAGE: u32 = 98;
     pub(super) const RT_SIGTIMEDWAIT: u32 = 128;
     pub(super) const PRCTL: u32 = 157;
     pub(super) const SETRLIMIT: u32 = 160;
     pub(super) const FUTEX: u32 = 202;
     pub(super) const TIMER_GETOVERRUN: u32 = 225;
+    pub(super) const CLOCK_GETTIME: u32 = 228;
     pub(super) const EXIT_GROUP: u32 = 231;
     pub(super) const EXECVEAT: u32 = 322;
     pub(super) const PRLIMIT64: u32 = 302;
@@ -93,6 +96,11 @@ impl Session {
                 self.run_local(host, stopped, Native::TimedWait(args[1]));
                 Ok(())
             }
+            nr::GETRUSAGE => {
+                self.usage(host, stopped, args[0] as i32, args[1]);
+                Ok(())
+            }
+            nr::CLOCK_GETTIME => self.cpu_clock(host, stopped, regs, args[0] as i32, args[1]),
             nr::MMAP => self.mmap(host, stopped, regs),
             // Memory of a body is its own: what is shared between processes has kept its process at home. So a
             // futex that is not marked private is private here.
@@ -281,6 +289,7 @@ impl Session {
                         overruns: Default::default(),
                         frozen: false,
                         vfork_parent: fork.vfork.then_some(host),
+                        used: CpuUsed::default(),
                     };
                     self.processes.insert(process_key, process);
                 }
@@ -311,7 +320,8 @@ impl Session {
             }
             Err(Failure::Errno(stopped, errno)) => {
                 // The deputy exists already and has to go.
-                self.say(process_key, &wire::session::FromBody::Ended { status: 9, cpu_s: 0.0 })?;
+                let ended = wire::session::FromBody::Ended { status: 9, cpu_s: 0.0, away_ns: (0, 0) };
+                self.say(process_key, &ended)?;
                 self.answer(host, stopped, regs, -i64::from(errno.0))
             }
             Err(Failure::Gone(tid, event, time)) => self.on_gone(tid, event, time),
@@ -395,17 +405,16 @@ impl Session {
         if let (true, Some(process), Some(key)) = (readable, process, key) {
             let [handler, flags] = words;
             let bit = 1u64 << (signal - 1);
-            let Dispositions { mut ignored, mut caught, mut no_child_wait } = process.dispositions;
+            let Dispositions { mut ignored, mut caught, mut child_flags } = process.dispositions;
             ignored = if handler == 1 { ignored | bit } else { ignored & !bit };
             caught = if handler > 1 { caught | bit } else { caught & !bit };
             if signal == SIGCHLD as i32 {
-                no_child_wait = flags & SA_NOCLDWAIT != 0;
+                child_flags = flags & CHILD_FLAGS;
             }
-            let now = Dispositions { ignored, caught, no_child_wait };
-            let before =
-                (process.ignores(), process.dispositions.ignored, process.dispositions.no_child_wait);
+            let now = Dispositions { ignored, caught, child_flags };
+            let before = (process.ignores(), process.dispositions.ignored, process.dispositions.child_flags);
             process.dispositions = now;
-            if before != (process.ignores(), ignored, no_child_wait) {
+            if before != (process.ignores(), ignored, child_flags) {
                 self.ask(key, &Up::Dispositions(now))?;
             }
         }

@@ -283,13 +283,17 @@ mod tests {
         for advice in [5, 9, 26, 100, 102, 103] {
             assert_eq!(at("madvise", [0, 0, advice, 0, 0, 0]), Where::Home, "advice {advice}");
         }
-        for (clock, place) in
-            [(0, Where::Local), (7, Where::Local), (8, Where::Forward), (11, Where::Forward)]
-        {
-            assert_eq!(at("clock_gettime", [clock, 0, 0, 0, 0, 0]), place);
+        for clock in [0, 1, 4, 5, 6, 7] {
+            assert_eq!(at("clock_gettime", [clock, 0, 0, 0, 0, 0]), Where::Local);
+            assert_eq!(at("clock_getres", [clock, 0, 0, 0, 0, 0]), Where::Local);
         }
-        assert_eq!(at("clock_gettime", [-6i64 as u64, 0, 0, 0, 0, 0]), Where::Local);
-        assert_eq!(at("clock_gettime", [-14i64 as u64, 0, 0, 0, 0, 0]), Where::Forward);
+        for cpu in [2, 3, -2, -6] {
+            assert_eq!(at("clock_gettime", [cpu as u64, 0, 0, 0, 0, 0]), Where::Special);
+            assert_eq!(at("clock_getres", [cpu as u64, 0, 0, 0, 0, 0]), Where::Local);
+        }
+        assert_eq!(at("clock_getres", [-14i64 as u64, 0, 0, 0, 0, 0]), Where::Forward);
+        assert_eq!(at("getrusage", [u64::MAX, 0, 0, 0, 0, 0]), Where::Forward);
+        assert_eq!(at("getrusage", [0, 0, 0, 0, 0, 0]), Where::Special);
         assert_eq!(at("clock_nanosleep", [2, 0, 0, 0, 0, 0]), Where::Home);
         assert_eq!(at("clock_nanosleep", [1, 1, 0, 0, 0, 0]), Where::Forward);
         assert_eq!(at("ioctl", [0, 0x5401, 0, 0, 0, 0]), Where::Forward);

@@ -48,10 +48,14 @@ static void interval_timers(void)
     while (ticks == 0)
         ;
     /* These two count in scheduler ticks, so half is as exact as it gets. */
-    CHECK(now_ns(CLOCK_PROCESS_CPUTIME_ID) - start >= 20000000);
+    CHECK(moves() || now_ns(CLOCK_PROCESS_CPUTIME_ID) - start >= 20000000);
     ticks = 0;
     OK(setitimer(ITIMER_PROF, &it, NULL));
-    burn(CLOCK_PROCESS_CPUTIME_ID, 120000000);
+    if (moves())
+        while (ticks == 0)
+            ;
+    else
+        burn(CLOCK_PROCESS_CPUTIME_ID, 120000000);
     EQ(ticks, 1);
     ok("ITIMER_VIRTUAL, ITIMER_PROF");
 
@@ -157,7 +161,7 @@ static void posix_timers(void)
     int64_t start = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     while (ticks == 0)
         ;
-    CHECK(now_ns(CLOCK_PROCESS_CPUTIME_ID) - start >= 19000000);
+    CHECK(moves() || now_ns(CLOCK_PROCESS_CPUTIME_ID) - start >= 19000000);
     OK(timer_delete(id));
     ok("a timer on CPU time");
 

@@ -151,8 +151,8 @@ pub struct Dispositions {
     pub ignored: u64,
     /// Signals with a handler.
     pub caught: u64,
-    /// SA_NOCLDWAIT on SIGCHLD.
-    pub no_child_wait: bool,
+    /// SA_NOCLDSTOP and SA_NOCLDWAIT of SIGCHLD.
+    pub child_flags: u64,
 }
 
 /// A forwarded call, marshalled.
@@ -260,7 +260,7 @@ pub enum ToBody {
         image: ByteBuf,
         /// Keys of its threads, in the image's order.
         threads: Vec<ThreadKey>,
-        /// A body that this one follows (exec): end it first.
+        /// A body that this one follows (exec): end it first. The CPU time that it used is counted on by this one.
         replaces: Option<ProcessKey>,
         /// Signal dispositions as home knows them.
         dispositions: Dispositions,
@@ -314,13 +314,15 @@ pub enum FromBody {
     StopDefault(i32),
     /// A signal to `thread` (or any) must interrupt its deputy's call.
     Interrupt(ThreadKey),
-    /// The process has ended, and its pid is free on the node: the wait status, and the CPU time it took there in
-    /// seconds.
+    /// The process has ended, and its pid is free on the node: the wait status, and the CPU time it took.
     Ended {
         /// As in wait(2).
         status: i32,
-        /// User and system time in seconds.
+        /// User and system time of this body in seconds.
         cpu_s: f64,
+        /// User and system time in nanoseconds that the process has used away: of this body, of those that it
+        /// replaced, and what the image of the first of them came with.
+        away_ns: (u64, u64),
     },
 }
 

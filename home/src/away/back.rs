@@ -229,11 +229,17 @@ impl Away {
         let Phase::Refilling(refill) = std::mem::replace(&mut process.phase, Phase::Away) else { return };
         let coming = refill.coming.clone();
         let (bytes, pid) = (refill.bytes, process.pid);
+        let used = refill.image.cpu.away;
+        let thread_times = refill.image.threads.iter().map(|thread| (thread.tid, thread.cpu.away)).collect();
         let unfinished = unfinished_calls(&refill.image);
         match finish(process, *refill) {
             Ok(threads) => {
                 self.tell(key, &ToBody::Release);
                 if let Some(process) = self.processes.remove(&key) {
+                    if let Some(from) = process.cpu_from {
+                        self.cpu.report(pid, from, used);
+                    }
+                    self.cpu.came_home(pid, thread_times);
                     self.forget(&process.threads, pid, &process.area);
                 }
                 let ms = coming.since.elapsed().as_secs_f64() * 1e3;
@@ -348,7 +354,7 @@ impl Away {
             restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored & !no_longer)?;
             restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored | no_longer)?;
             restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored)?;
-            out::set_no_child_wait(&mut injector, &foothold, &dispositions)?;
+            out::set_child_flags(&mut injector, &foothold, &dispositions)?;
             *injector.mask_mut() = mask;
             injector.finish()
         });

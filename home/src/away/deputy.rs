@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
 use tracee::area::{Area, Posted};
+use tracee::clock::Cpu;
 use tracee::errno::restart;
 use tracee::foothold::Foothold;
 use tracee::image::Image;
@@ -38,6 +39,8 @@ pub struct Process {
     pub(super) released: bool,
     /// A move home was given up; what the node had sent of it may still arrive until it says so.
     pub(super) giving_up: bool,
+    /// CPU time that it had used away before its body, which will report it together with its own; `None` after that.
+    pub(super) cpu_from: Option<Cpu>,
 }
 
 /// Where a process is between home and node.
@@ -446,10 +449,12 @@ impl Away {
                 frozen: false,
                 released: false,
                 giving_up: false,
+                cpu_from: Some(Cpu::default()),
             };
             let parent = self.processes.get(&parent_key).map_or(0, |parent| parent.pid);
             self.processes.insert(process_key, process);
             self.pids.insert(child, process_key);
+            self.cpu.born(child);
             self.actions.push_back(Action::Forked { parent, child });
         }
         if let Ok(mut regs) = first.regs() {
@@ -493,10 +498,16 @@ impl Away {
             }
         }
         self.threads.remove(&tid);
-        self.tell(key, &ToBody::Release);
         match super::out::settle_exec(stopped, pending) {
-            Ok(thread) => self.actions.push_back(Action::Execed { pid: tid, thread }),
-            Err((event, time)) => self.actions.push_back(Action::Ended { pid: tid, event, time }),
+            Ok(thread) => {
+                // Until the fresh image is sent, or stays.
+                self.replaced.insert(tid, (key, process.cpu_from));
+                self.actions.push_back(Action::Execed { pid: tid, thread });
+            }
+            Err((event, time)) => {
+                self.let_go(key, tid, process.cpu_from);
+                self.actions.push_back(Action::Ended { pid: tid, event, time });
+            }
         }
     }
 

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use serde_bytes::ByteBuf;
 use tracee::area::{Area, take_fd};
-use tracee::capture::{self, CaptureError, PageReader};
+use tracee::capture::{self, CaptureError, PageReader, Whose};
 use tracee::errno::restart;
 use tracee::foothold::Foothold;
-use tracee::image::{Backing, Image, Unfinished, hole};
+use tracee::image::{Backing, CpuUsed, Image, Unfinished, hole};
 use tracee::inject::{InjectError, Injector, step_out, vdso_site};
 use tracee::ptrace::{Options, Resume, Running, Stopped};
 use tracee::wait::CpuTime;
@@ -129,23 +129,25 @@ impl Away {
     ) -> Result<(), NotSent> {
         let since = Instant::now();
         let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
+        let old = self.replaced.remove(&pid);
         match self.capture(pid, threads, fresh, unfinished) {
             Ok((threads, image, ours, dispositions)) => {
                 let key = ProcessKey(self.key());
                 let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.key())).collect();
+                let cpu_from = old.and_then(|(_, from)| from).unwrap_or(image.cpu.away);
                 let encoded = message::encode(&image);
                 let mut bytes = encoded.len() as u64;
                 let place = ToBody::Place {
                     image: encoded.into(),
                     threads: keys.clone(),
-                    replaces: None,
+                    replaces: old.map(|(old, _)| old),
                     dispositions,
                 };
                 self.tell(key, &place);
                 match self.send_pages(key, pid, &image) {
                     Ok(sent) => bytes += sent,
                     Err(error) => {
-                        self.tell(key, &ToBody::Release);
+                        self.let_go(key, pid, Some(cpu_from));
                         return Err(self.undo(
                             pid,
                             threads,
@@ -177,16 +179,24 @@ impl Away {
                         frozen: false,
                         released: false,
                         giving_up: false,
+                        cpu_from: Some(cpu_from),
                     },
                 );
                 self.pids.insert(pid, key);
                 Ok(())
             }
-            Err(Failed::Stay(threads, ours, why)) => Err(match ours.is_empty() {
-                false => self.undo(pid, threads, &ours, why),
-                true => NotSent::Stay(threads, why),
-            }),
-            Err(Failed::Gone(event, time)) => Err(NotSent::Gone(event, time)),
+            Err(failed) => {
+                if let Some((old, from)) = old {
+                    self.let_go(old, pid, from);
+                }
+                Err(match failed {
+                    Failed::Stay(threads, ours, why) if !ours.is_empty() => {
+                        self.undo(pid, threads, &ours, why)
+                    }
+                    Failed::Stay(threads, _, why) => NotSent::Stay(threads, why),
+                    Failed::Gone(event, time) => NotSent::Gone(event, time),
+                })
+            }
         }
     }
 
@@ -220,6 +230,8 @@ impl Away {
                 return Err(Failed::Stay(threads, Vec::new(), format!("reading its maps: {error}")));
             }
         };
+        let away = self.cpu.own(pid);
+        let away_of = |tid| self.cpu.thread(pid, tid);
         let contents = &mut self.contents;
         let vmas = capture::vmas(&mappings, &[], |mapping| {
             let named = contents.of_mapping(pid, mapping).map_err(CaptureError::Stay)?;
@@ -270,6 +282,9 @@ impl Away {
             let mut layout = capture::layout(pid)?;
             layout.brk = capture::brk(&mut injector)?;
             let mut thread = capture::thread(&mut injector, &foothold, pid, fresh)?;
+            let home = capture::cpu(&mut injector, &foothold, Whose::Thread)?;
+            thread.cpu = CpuUsed { away: away_of(pid), home };
+            let home = capture::cpu(&mut injector, &foothold, Whose::Process)?;
             thread.unfinished = unfinished.get(&pid).copied();
             let (actions, ignored) = capture::actions(&mut injector, &foothold)?;
             let pending = injector.thread().pending(true)?;
@@ -282,6 +297,7 @@ impl Away {
                 pending: pending.iter().map(|info| info.0.to_vec()).collect(),
                 vdso: capture::vdso_range(&mappings),
                 limits: capture::limits(pid),
+                cpu: CpuUsed { away, home },
                 cpu_timers: capture::cpu_timers(&mut injector, &foothold)?,
             };
             done.push(injector.finish()?);
@@ -297,6 +313,8 @@ impl Away {
                         let stopped = step_out(stopped, vdso)?;
                         let mut injector = Injector::new(stopped, foothold.site())?;
                         let mut thread = capture::thread(&mut injector, foothold, tid, false)?;
+                        let home = capture::cpu(&mut injector, foothold, Whose::Thread)?;
+                        thread.cpu = CpuUsed { away: away_of(tid), home };
                         thread.unfinished = unfinished.get(&tid).copied();
                         image.threads.push(thread);
                         done.push(injector.finish()?);
@@ -313,12 +331,10 @@ impl Away {
         }
         match captured {
             Ok((image, mapped)) => {
-                let no_child_wait = image
-                    .actions
-                    .iter()
-                    .any(|(number, action)| *number == SIGCHLD && action[1] & SA_NOCLDWAIT != 0);
+                let child = image.actions.iter().find(|(number, _)| *number == SIGCHLD);
+                let child_flags = child.map_or(0, |(_, action)| action[1] & CHILD_FLAGS);
                 let caught = image.actions.iter().fold(0, |set, (number, _)| set | 1 << (number - 1));
-                let dispositions = Dispositions { ignored: image.ignored, caught, no_child_wait };
+                let dispositions = Dispositions { ignored: image.ignored, caught, child_flags };
                 Ok((done, image, mapped, dispositions))
             }
             Err(CaptureError::Inject(InjectError::Gone(_, event, time))) => Err(Failed::Gone(event, time)),
@@ -417,7 +433,7 @@ impl Away {
         keep.extend(process.vdso);
         restore::wipe(&mut injector, &keep)?;
         restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
-        set_no_child_wait(&mut injector, &foothold, &process.dispositions)?;
+        set_child_flags(&mut injector, &foothold, &process.dispositions)?;
         restore::stop_cpu_timers(&mut injector, &foothold, &leaving.image.cpu_timers)?;
         flush_pending(&mut injector, &foothold, &leaving.image)?;
         let mask = process.idle_mask();
@@ -455,6 +471,9 @@ impl Away {
         }
         let Some(process) = self.processes.remove(&key) else { return };
         let Phase::Leaving(leaving) = process.phase else { return };
+        if let Some(from) = process.cpu_from {
+            self.cpu.expect(key, process.pid, from);
+        }
         self.forget(&process.threads, process.pid, &SharedArea::none());
         let unfinished = unfinished_calls(&leaving.image);
         self.actions.push_back(Action::Moved(Move {
@@ -562,16 +581,23 @@ fn flush_pending(injector: &mut Injector, foothold: &Foothold, image: &Image) ->
     Ok(())
 }
 
-/// Mirrors what SIGCHLD's disposition means for zombies.
-pub(super) fn set_no_child_wait(
+/// Mirrors what SIGCHLD's disposition means for zombies, and whether it comes for children that stop or go on: one of
+/// those that is pending would swallow the one for the end.
+pub(super) fn set_child_flags(
     injector: &mut Injector,
     foothold: &Foothold,
     dispositions: &Dispositions,
 ) -> Result<(), InjectError> {
-    let ignored = dispositions.ignored >> (SIGCHLD - 1) & 1;
-    if ignored == 0 && dispositions.no_child_wait {
-        let words: Vec<u8> =
-            [0, SA_NOCLDWAIT, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+    if dispositions.ignored >> (SIGCHLD - 1) & 1 != 0 {
+        return Ok(());
+    }
+    let args = [SIGCHLD as u64, 0, foothold.scratch(), 8, 0, 0];
+    injector.call("rt_sigaction", RT_SIGACTION, args)?;
+    let flags = tracee::memory::read_u64(injector.tid(), foothold.scratch() + 8)?;
+    // Only a change: setting the default drops a pending SIGCHLD.
+    if dispositions.child_flags != flags & CHILD_FLAGS {
+        let flags = dispositions.child_flags & CHILD_FLAGS;
+        let words: Vec<u8> = [0, flags, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
         tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
         let args = [SIGCHLD as u64, foothold.scratch(), 0, 8, 0, 0];
         injector.call("rt_sigaction", RT_SIGACTION, args)?;
@@ -610,7 +636,8 @@ const RT_SIGACTION: i64 = 13;
 const MEMFD_CREATE: i64 = 319;
 const MAP_SHARED_FIXED: u64 = 0x10_0001;
 const SIGCHLD: i32 = 17;
-const SA_NOCLDWAIT: u64 = 2;
+/// SA_NOCLDSTOP, SA_NOCLDWAIT.
+const CHILD_FLAGS: u64 = 3;
 
 mod libc_errno {
     pub(super) const ENOEXEC: i32 = 8;

@@ -13,8 +13,9 @@ use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
 use crate::supervisor::{blocks_until_written, socket_timeout_of, timeout_kind};
 
-/// prctl, setrlimit, timer_getoverrun, prlimit64: done at both ends, or at either.
-const BOTH_SIDES: [u32; 4] = [157, 160, 225, 302];
+/// prctl, setrlimit, timer_getoverrun, prlimit64: done at both ends, or at either. clock_gettime: which clocks are home's
+/// is for the node to see.
+const BOTH_SIDES: [u32; 5] = [157, 160, 225, 228, 302];
 /// read, write, pread64, pwrite64, readv, writev, preadv, pwritev, preadv2, pwritev2, fsync, fdatasync.
 const DATA_CALLS: [u32; 12] = [0, 1, 17, 18, 19, 20, 295, 296, 327, 328, 74, 75];
 /// close, dup2, dup3, close_range: what they close is closed whether or not a signal comes, and few programs would
@@ -236,7 +237,11 @@ impl Away {
         }
         let Some(deputy) = self.threads.get(&tid) else { return };
         let Some(process) = self.processes.get(&deputy.process) else { return };
-        let outs = process.area.with(|area| collect(area, slot, &serving, ret)).unwrap_or_default();
+        let (pid, window) = (process.pid, process.area_base + shim::area::window(slot));
+        let mut outs = process.area.with(|area| collect(area, slot, &serving, ret)).unwrap_or_default();
+        if serving.what == What::Call && ret >= 0 {
+            self.count_cpu(pid, &serving, window, ret, &mut outs);
+        }
         let interrupted = restart::is_code(ret) || ret == -4;
         let outcome = match (serving.what, child) {
             (What::Fork { .. }, Some((_, process, thread))) if ret > 0 => {
@@ -377,7 +382,7 @@ impl Away {
         let old = process.dispositions;
         process.dispositions = dispositions;
         let now = process.idle_mask();
-        let reaping = |d: &wire::session::Dispositions| (d.ignored >> 16 & 1, d.no_child_wait);
+        let reaping = |d: &wire::session::Dispositions| (d.ignored >> 16 & 1, d.child_flags);
         if before != now || old.ignored != dispositions.ignored || reaping(&old) != reaping(&dispositions) {
             self.mirror_by_injection(tid, before & !now);
         }
