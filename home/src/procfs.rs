@@ -81,6 +81,13 @@ pub fn open_view(pid: Tid) -> Option<String> {
     })
 }
 
+/// The O_* flags of an open descriptor.
+pub fn descriptor_flags(pid: Tid, fd: i32) -> Option<u32> {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    u32::from_str_radix(flags.trim(), 8).ok()
+}
+
 /// Whether a timer of a process signals one thread (SIGEV_THREAD_ID), see /proc/PID/timers.
 pub fn timer_of_thread(pid: Tid, timer: i32) -> bool {
     let timers = fs::read_to_string(format!("/proc/{pid}/timers")).unwrap_or_default();

@@ -17,8 +17,10 @@ static void tick(int sig, siginfo_t *info, void *context)
 static void burn(clockid_t clock, int64_t ns)
 {
     int64_t end = now_ns(clock) + ns;
+    /* Mostly computing: the kernel charges CPU time to whoever it meets at a tick. */
     while (now_ns(clock) < end)
-        ;
+        for (volatile int i = 0; i < 100000; i++)
+            ;
 }
 
 static void interval_timers(void)
@@ -136,7 +138,8 @@ static void posix_timers(void)
     /* One signal that stands for many; a few more of them where the timer's process moved meanwhile. */
     for (int expired = 0; expired < 20; expired += 1 + info.si_overrun) {
         EQ(sigwaitinfo(&set, &info), SIGRTMIN + 1);
-        EQ(timer_getoverrun(id), info.si_overrun);
+        if (!moves())
+            EQ(timer_getoverrun(id), info.si_overrun);
     }
     CHECK(now_ms() - began < 200);
     OK(timer_delete(id));

@@ -11,6 +11,7 @@ use wire::session::{Call, Outcome, Up};
 
 use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
+use crate::procfs;
 use crate::supervisor::{blocks_until_written, socket_timeout_of, timeout_kind};
 
 /// prctl, setrlimit, timer_getoverrun, prlimit64: done at both ends, or at either. clock_gettime: which clocks are home's
@@ -21,6 +22,9 @@ const DATA_CALLS: [u32; 12] = [0, 1, 17, 18, 19, 20, 295, 296, 327, 328, 74, 75]
 /// close, dup2, dup3, close_range: what they close is closed whether or not a signal comes, and few programs would
 /// look for EINTR.
 const CLOSING_CALLS: [u32; 4] = [3, 33, 292, 436];
+/// read, write, readv, writev, connect, accept, sendto, recvfrom, sendmsg, recvmsg, accept4.
+const NONBLOCKING_CALLS: [u32; 11] = [0, 1, 19, 20, 42, 43, 44, 45, 46, 47, 288];
+const O_NONBLOCK: u32 = 0o4000;
 const CLONE: u32 = 56;
 const EXECVE: u32 = 59;
 const EXIT: u32 = 60;
@@ -189,13 +193,19 @@ impl Away {
     }
 
     /// Whether a call that may block in general does not for what it is about: data of regular files comes and goes
-    /// without an end to the wait that a signal could be, and such a call never answers EINTR.
+    /// without an end to the wait that a signal could be, and so does that of O_NONBLOCK descriptors. Such a call never
+    /// answers EINTR.
     fn is_prompt(&self, tid: Tid, nr: u32, args: &[u64; 6]) -> bool {
         if CLOSING_CALLS.contains(&nr) {
             return true;
         }
         let pid = self.threads.get(&tid).and_then(|deputy| self.processes.get(&deputy.process));
         let Some(pid) = pid.map(|process| process.pid) else { return false };
+        if NONBLOCKING_CALLS.contains(&nr)
+            && procfs::descriptor_flags(pid, args[0] as i32).is_some_and(|flags| flags & O_NONBLOCK != 0)
+        {
+            return true;
+        }
         DATA_CALLS.contains(&nr)
             && fs::metadata(format!("/proc/{pid}/fd/{}", args[0] as i32))
                 .is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
@@ -341,13 +351,7 @@ impl Away {
         };
         let link = format!("/proc/{pid}/fd/{fd}");
         let Ok(path) = fs::read_link(&link) else { return Outcome::Done(-EBADF) };
-        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
-        let mode = info
-            .lines()
-            .find_map(|line| line.strip_prefix("flags:"))
-            .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
-            .unwrap_or(0)
-            & O_ACCMODE;
+        let mode = procfs::descriptor_flags(pid, fd).unwrap_or(0) & O_ACCMODE;
         if mode == O_WRONLY {
             return Outcome::Done(-EACCES);
         }
