@@ -325,6 +325,10 @@ impl Away {
     fn interrupt_in_call(&mut self, tid: Tid, stopped: &Stopped) {
         let Some(deputy) = self.threads.get(&tid) else { return };
         let Some(process) = self.processes.get(&deputy.process) else { return };
+        if deputy.serving.is_none() {
+            // Between calls, or on its way out: nothing may stop that.
+            return;
+        }
         let Ok(mut regs) = stopped.regs() else { return };
         let at = |offset| process.foothold.entry(offset);
         let posted = process.area.with(|area| area.state(deputy.slot)) == Some(shim::slot::POSTED);
