@@ -130,6 +130,8 @@ pub struct Away {
     replaced: HashMap<Tid, (ProcessKey, Option<Cpu>)>,
     cpu: cpu::Ledger,
     nearness: nearness::Nearness,
+    /// A tracee has something to report that the poll loop does not know of.
+    child_came: bool,
     /// Counts for the report.
     pub counts: Counts,
 }
@@ -249,6 +251,11 @@ impl Away {
         self.link.close(0, "done");
         // What cannot leave now is told by the node's own timeout.
         self.link.drive(Instant::now()).ok();
+    }
+
+    /// Whether tracees may have something to report that the poll loop was not told of.
+    pub fn take_child_came(&mut self) -> bool {
+        std::mem::take(&mut self.child_came)
     }
 
     /// Whether contents wait for the link to drain: then `drive` must be called again soon.

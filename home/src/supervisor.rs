@@ -196,6 +196,9 @@ impl Supervisor {
                 self.take_reports();
             }
             self.drive_away(link);
+            if self.elsewhere.node.as_mut().is_some_and(crate::away::Away::take_child_came) {
+                self.more_reports = true;
+            }
             if self.table.processes.is_empty() || self.stop_asked {
                 break;
             }
@@ -208,7 +211,7 @@ impl Supervisor {
                 break;
             }
             // A wake-up for nothing looks at everything.
-            reports = ready.is_empty() || ready.contains(&Source::Signals);
+            reports = self.more_reports || ready.is_empty() || ready.contains(&Source::Signals);
             link = ready.is_empty() || ready.contains(&Source::Link);
             for source in ready.drain(..) {
                 self.ready(source);

@@ -133,7 +133,7 @@ int main(void)
     set_handler(SIGALRM, on_tick, SA_RESTART);
     struct itimerval it = {{0, 1000}, {0, 1000}};
     OK(setitimer(ITIMER_REAL, &it, NULL));
-    const long rounds = 200000;
+    const long rounds = 50000;
     hold_general(rounds);
     ok("general registers");
     for (int i = 0; i < 5; i++) {

@@ -125,9 +125,13 @@ impl Area {
         self.word(area::BELL).load(Ordering::SeqCst)
     }
 
-    /// Waits until the bell's count is no longer `seen`, a signal comes, or `timeout` is over.
-    pub fn wait_bell(&self, seen: u32, timeout: Duration) {
-        self.futex(area::BELL, libc::FUTEX_WAIT, seen, Some(timeout));
+    /// Waits until the bell's count is no longer `seen`, `timeout` is over, or a tracee has something to report, which
+    /// gives true. The calling thread has SIGCHLD blocked (see [`crate::signals::Signals`]); one that comes here is
+    /// not seen elsewhere.
+    pub fn wait_bell(&self, seen: u32, timeout: Duration) -> bool {
+        crate::signals::with_child_signal(self.word(area::BELL), || {
+            self.futex(area::BELL, libc::FUTEX_WAIT, seen, Some(timeout));
+        })
     }
 
     /// From now on the deputy reports the end of the current call of slot `index` by a trap. Returns whether the

@@ -1,6 +1,8 @@
 //! The tracing thread's own signals as a descriptor, and other processes' signal dispositions.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use crate::Errno;
 
@@ -51,6 +53,46 @@ impl Signals {
             }
         }
     }
+}
+
+/// The word that a SIGCHLD changes while somebody waits for that.
+static CHANGED_BY_CHILD: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
+static CHILD_CAME: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_child(_: libc::c_int) {
+    let word = CHANGED_BY_CHILD.load(Ordering::SeqCst);
+    if !word.is_null() {
+        // SAFETY: it is set only while `with_child_signal` borrows the word.
+        unsafe { (*word).fetch_add(1, Ordering::SeqCst) };
+    }
+    CHILD_CAME.store(true, Ordering::SeqCst);
+}
+
+/// Runs `wait`, a futex wait on `word`, with SIGCHLD unblocked. A SIGCHLD ends it whether it comes during the wait or just
+/// before: it changes the word. Returns whether one came.
+pub(crate) fn with_child_signal(word: &AtomicU32, wait: impl FnOnce()) -> bool {
+    static HANDLER: Once = Once::new();
+    HANDLER.call_once(|| {
+        // SAFETY: an all-zero sigaction is valid; the handler touches atomics alone.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_child as extern "C" fn(libc::c_int) as usize;
+            libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut());
+        }
+    });
+    // SAFETY: an all-zero sigset_t is valid, and the calls below only write and read it.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    CHANGED_BY_CHILD.store(std::ptr::from_ref(word).cast_mut(), Ordering::SeqCst);
+    // SAFETY: `set` is a live sigset_t; the old mask is not wanted.
+    unsafe {
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+    }
+    wait();
+    // SAFETY: as above.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+    CHANGED_BY_CHILD.store(std::ptr::null_mut(), Ordering::SeqCst);
+    CHILD_CAME.swap(false, Ordering::SeqCst)
 }
 
 impl AsFd for Signals {

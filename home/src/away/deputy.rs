@@ -243,6 +243,7 @@ impl Away {
         let Some(process) = self.processes.get(&deputy.process) else { return false };
         let slot = deputy.slot;
         let patient = !may_block && self.threads.len() == 1;
+        let mut child_came = false;
         let look = |area: &Area| {
             let mut yields = 0;
             let mut until = None;
@@ -262,13 +263,19 @@ impl Away {
                     return area.want_trap(slot);
                 }
                 if patient {
-                    area.wait_bell(seen, until - now);
+                    child_came = area.wait_bell(seen, until - now);
+                    if child_came {
+                        // Perhaps a signal of the deputy's, without which it goes no further.
+                        return area.want_trap(slot);
+                    }
                 } else {
                     rustix::thread::sched_yield();
                 }
             }
         };
-        process.area.with(look).unwrap_or(false)
+        let done = process.area.with(look).unwrap_or(false);
+        self.child_came |= child_came;
+        done
     }
 
     pub(super) fn on_deputy_stop(
@@ -325,8 +332,9 @@ impl Away {
     fn interrupt_in_call(&mut self, tid: Tid, stopped: &Stopped) {
         let Some(deputy) = self.threads.get(&tid) else { return };
         let Some(process) = self.processes.get(&deputy.process) else { return };
-        if deputy.serving.is_none() {
-            // Between calls, or on its way out: nothing may stop that.
+        if deputy.serving.as_ref().is_none_or(|serving| serving.mask.is_none()) {
+            // Between calls, or on its way out, which nothing may stop; or in a call that does not wait. To withdraw
+            // that would get nowhere when signals come faster than it can be made again.
             return;
         }
         let Ok(mut regs) = stopped.regs() else { return };

@@ -79,6 +79,7 @@ impl Away {
             replaced: HashMap::new(),
             cpu: Default::default(),
             nearness: super::nearness::Nearness::new(),
+            child_came: false,
             counts: Counts::default(),
         }
     }
