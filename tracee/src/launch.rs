@@ -12,7 +12,9 @@
 //!   supervisor is a direct child with exit signal 0, which wait without __WCLONE or __WALL does not see
 //!   (`eligible_child` in the kernel's exit.c): `wait(-1)` says ECHILD as it should.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -304,23 +306,31 @@ fn await_ready(socket: &OwnedFd, yama: bool) -> Result<(), Failure> {
     }
 }
 
-/// Searches PATH and executes as execvp(3) does, ENOEXEC scripts with /bin/sh included.
+/// Searches PATH and executes as execvp(3) does, except that what execve refuses as ENOEXEC goes to /bin/sh only if it
+/// is text: a shell says of anything else that it cannot be executed (XCU 2.9.1.4), where execvp lets sh read it.
 fn execute(argv: &[CString]) -> Failure {
     let Some(file) = argv.first() else {
         return Failure { status: STATUS_OWN_FAILURE, message: "no command".into() };
     };
-    let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|argument| argument.as_ptr()).collect();
-    pointers.push(std::ptr::null());
-    // SAFETY: the array is NULL-terminated and its strings live in `argv`.
-    unsafe { libc::execvp(file.as_ptr(), pointers.as_ptr()) };
-    let mut errno = Errno::last();
-    if errno.0 == libc::EACCES && !exists_in_path(file.as_bytes()) {
-        // A directory of PATH that may not be searched; no shell would say "permission denied" for that.
-        errno = Errno(libc::ENOENT);
+    let name = OsStr::from_bytes(file.as_bytes()).display();
+    let is_path = file.as_bytes().contains(&b'/');
+    let mut errno = Errno(libc::ENOENT);
+    for path in candidates(file) {
+        let failed = execute_at(&path, argv);
+        match failed.0 {
+            _ if is_path => errno = failed,
+            libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+            // A directory of PATH that may not be searched; no shell would say "permission denied" for that.
+            libc::EACCES if !path_exists(&path) => {}
+            libc::EACCES => errno = failed,
+            _ => {
+                errno = failed;
+                break;
+            }
+        }
     }
     let status = if errno.0 == libc::ENOENT { STATUS_NOT_FOUND } else { STATUS_CANNOT_EXECUTE };
-    let name = OsStr::from_bytes(file.as_bytes()).display();
-    let message = if status == STATUS_NOT_FOUND && !file.as_bytes().contains(&b'/') {
+    let message = if status == STATUS_NOT_FOUND && !is_path {
         format!("{name}: command not found")
     } else {
         format!("{name}: {errno}")
@@ -328,17 +338,52 @@ fn execute(argv: &[CString]) -> Failure {
     Failure { status, message }
 }
 
-/// Whether a path, or a file of this name in a directory of PATH, is there.
-fn exists_in_path(file: &[u8]) -> bool {
-    let there = |path: &OsStr| std::fs::metadata(path).is_ok();
-    if file.contains(&b'/') {
-        // Then EACCES says enough.
-        return true;
+/// Where a command may be: a name with a slash is a path itself, an empty part of PATH is the working directory.
+fn candidates(file: &CString) -> Vec<CString> {
+    let name = file.as_bytes();
+    if name.is_empty() || name.contains(&b'/') {
+        return vec![file.clone()];
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
-    path.as_bytes()
-        .split(|byte| *byte == b':')
-        .any(|directory| there(OsStr::from_bytes(&[directory, b"/", file].concat())))
+    let join = |directory: &[u8]| match directory {
+        [] => name.to_vec(),
+        directory => [directory, b"/", name].concat(),
+    };
+    path.as_bytes().split(|byte| *byte == b':').filter_map(|part| CString::new(join(part)).ok()).collect()
+}
+
+/// Returns only when it failed.
+fn execute_at(path: &CStr, argv: &[CString]) -> Errno {
+    let errno = execv(path, argv);
+    if errno.0 != libc::ENOEXEC || !is_text(path) {
+        return errno;
+    }
+    let mut words = vec![c"/bin/sh".to_owned(), path.to_owned()];
+    words.extend_from_slice(&argv[1..]);
+    execv(c"/bin/sh", &words)
+}
+
+fn execv(path: &CStr, argv: &[CString]) -> Errno {
+    let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|argument| argument.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    // SAFETY: the array is NULL-terminated and its strings live in `argv`.
+    unsafe { libc::execv(path.as_ptr(), pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// Whether a file can be a shell's: no NUL byte in its first line and no ELF header, as bash has it.
+fn is_text(path: &CStr) -> bool {
+    const SAMPLE_BYTES: u64 = 128;
+    let mut sample = Vec::new();
+    let read = File::open(OsStr::from_bytes(path.to_bytes()))
+        .and_then(|file| file.take(SAMPLE_BYTES).read_to_end(&mut sample));
+    // What cannot be read is for sh to complain about.
+    let first_line = sample.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    read.is_err() || !(sample.starts_with(b"\x7fELF") || first_line.contains(&0))
+}
+
+fn path_exists(path: &CStr) -> bool {
+    std::fs::metadata(OsStr::from_bytes(path.to_bytes())).is_ok()
 }
 
 fn restore_what_the_runtime_changed() {
