@@ -16,6 +16,7 @@ use system_tests::mode::{Mode, User};
 use system_tests::pty::Terminal;
 use system_tests::run::{Outcome, Run, show};
 use system_tests::sandbox::Sandbox;
+use system_tests::shuttle::Control;
 use system_tests::stats::Stats;
 use system_tests::{binaries, processes, suite};
 
@@ -434,7 +435,11 @@ fn bad_options(sandbox: &Sandbox, mode: Mode) -> Result<()> {
         argv.extend(args.iter().map(|s| (*s).to_owned()));
         Run::start(sandbox, argv, &[])
     };
-    own_failure(sandbox, run(&["--on", "127.0.0.1:1", "--", "true"])?, 125, "127.0.0.1:1")?;
+    // Without an identity there is nobody to be for the node, whether it answers or not.
+    let on = ["--on", "127.0.0.1:1", "--", "true"];
+    own_failure(sandbox, run(&on)?, 125, "mosix init")?;
+    Control::new(sandbox)?.call(&["init", "--machine", "home"])?;
+    own_failure(sandbox, run(&on)?, 125, "127.0.0.1:1")?;
     own_failure(
         sandbox,
         run(&["--stats", "/nonexistent/dir/stats", "--home", "--", "true"])?,
