@@ -317,8 +317,7 @@ fn may_become_nobody() -> bool {
         let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         matches!(numbers[..], [first, _, count] if (first..first.saturating_add(count)).contains(&u64::from(NOBODY)))
     };
-    let lacks_nobody =
-        |map: &str| fs::read_to_string(map).is_ok_and(|text| !text.lines().any(has_nobody));
+    let lacks_nobody = |map: &str| fs::read_to_string(map).is_ok_and(|text| !text.lines().any(has_nobody));
     // What cannot be read lets root try, and fail: it never stays root for want of a file.
     let keeps_groups = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
     !(keeps_groups || lacks_nobody("/proc/self/uid_map") || lacks_nobody("/proc/self/gid_map"))
