@@ -141,7 +141,7 @@ impl Supervisor {
         let mut events = Events::new()?;
         events.add(&signals, Source::Signals)?;
         let mut console = Console::new(options.verbose);
-        let control = match Control::open(first, &mut events) {
+        let control = match Control::open(&mut events) {
             Ok(control) => Some(control),
             Err(error) => {
                 console

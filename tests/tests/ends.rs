@@ -36,7 +36,7 @@ fn trials() -> Result<Vec<suite::Trial>> {
     let every: &[Mode] = &[Native, Home, Loopback, Shuttle];
     let managed: &[Mode] = &[Home, Loopback];
     let away: &[Mode] = &[Loopback];
-    let tests: [(&str, &[Mode], Test); 16] = [
+    let tests: [(&str, &[Mode], Test); 17] = [
         ("killed_from_outside", every, killed_from_outside),
         ("signals_from_outside", every, signals_from_outside),
         ("stopped_from_outside", every, stopped_from_outside),
@@ -52,6 +52,7 @@ fn trials() -> Result<Vec<suite::Trial>> {
         ("bad_options", managed, bad_options),
         ("report_is_complete", managed, report_is_complete),
         ("supervisor_killed", managed, supervisor_killed),
+        ("sockets_of_the_dead", managed, sockets_of_the_dead),
         ("report_after_sigkill", away, report_after_sigkill),
     ];
     let mut trials = Vec::new();
@@ -507,11 +508,7 @@ fn supervisor_killed(sandbox: &Sandbox, mode: Mode) -> Result<()> {
     let mut run =
         start(sandbox, mode, &["perl", "-e", "$| = 1; print qq(ready\\n); print qq(got $_) while <>"])?;
     run.wait_for("ready", LIMIT)?;
-    let tracer = fs::read_to_string(format!("/proc/{}/status", run.pid()))?;
-    let tracer =
-        tracer.lines().find_map(|l| l.strip_prefix("TracerPid:\t")).context("no TracerPid")?.parse()?;
-    ensure!(tracer != 0, "nobody supervises it");
-    rustix::process::kill_process(Pid::from_raw(tracer).context("no supervisor")?, Signal::KILL)?;
+    kill(status_pid(run.pid(), "TracerPid")?)?;
     if mode == Mode::Home {
         run.send(b"on\n")?;
         run.wait_for("got on", LIMIT)?;
@@ -521,6 +518,41 @@ fn supervisor_killed(sandbox: &Sandbox, mode: Mode) -> Result<()> {
     }
     run.wait_status(Instant::now() + GONE)?;
     until(|| run.processes().is_empty(), "processes are left")
+}
+
+/// A pid of `/proc/PID/status`.
+fn status_pid(pid: i32, field: &str) -> Result<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
+    Ok(value.with_context(|| format!("no {field}"))?.parse()?)
+}
+
+fn kill(pid: i32) -> Result<()> {
+    Ok(rustix::process::kill_process(Pid::from_raw(pid).context("there is no such process")?, Signal::KILL)?)
+}
+
+/// A socket that nobody was left to remove goes when somebody next looks: `mosix ps`, or another run.
+fn sockets_of_the_dead(sandbox: &Sandbox, mode: Mode) -> Result<()> {
+    let control = Control::new(sandbox)?;
+    for by_ps in [true, false] {
+        let mut run = bash(sandbox, mode, "echo ready; read -r x")?;
+        run.wait_for("ready", LIMIT)?;
+        let supervisor = status_pid(run.pid(), "TracerPid")?;
+        kill(status_pid(supervisor, "PPid")?)?;
+        kill(supervisor)?;
+        run.close_stdin();
+        run.wait_status(Instant::now() + GONE)?;
+        until(|| run.processes().is_empty(), "processes are left")?;
+        ensure!(sandbox.assert_clean().is_err(), "somebody was left");
+        if by_ps {
+            ensure!(control.list()?.is_empty(), "the dead are listed");
+        } else {
+            let outcome = start(sandbox, mode, &["true"])?.finish(sandbox, LIMIT)?;
+            ensure!(outcome.status.success(), "{outcome:?}");
+        }
+        sandbox.assert_clean()?;
+    }
+    Ok(())
 }
 
 /// With its node killed, the process ends by SIGKILL within ten seconds, with a line that says why.

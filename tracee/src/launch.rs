@@ -8,9 +8,10 @@
 //!   inherited is noted in `.init_array`, which runs earlier.
 //! - The go-between of the double fork ends while SIGCHLD is ignored: it is then reaped by the kernel, sends no
 //!   signal that could stay pending across execve, and adds nothing to RUSAGE_CHILDREN (wait(2), NOTES).
-//! - pid 1 and subreapers inherit orphans, so a double fork would give them the supervisor as a child. There the
-//!   supervisor is a direct child with exit signal 0, which wait without __WCLONE or __WALL does not see
-//!   (`eligible_child` in the kernel's exit.c): `wait(-1)` says ECHILD as it should.
+//! - The supervisor has a parent of its own that outlives it, also after SIGKILL, and removes what it has left.
+//! - pid 1 and subreapers inherit orphans, so a double fork would give them that parent as a child. There it is a direct
+//!   child with exit signal 0, which wait without __WCLONE or __WALL does not see (`eligible_child` in the kernel's
+//!   exit.c): `wait(-1)` says ECHILD as it should.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
@@ -104,11 +105,16 @@ impl Handshake {
 
 /// Becomes `argv` under a supervisor: `supervise` runs in a new process (own session, every signal blocked but
 /// SIGKILL and SIGSTOP, standard descriptors on /dev/null, of the others only those with FD_CLOEXEC, which are ours)
-/// and its result is that process's exit status. It must seize [`Handshake::first`] before it says go.
+/// and its result is that process's exit status. It must seize [`Handshake::first`] before it says go. `afterwards` runs
+/// in the supervisor's parent when the supervisor has ended, also by SIGKILL, and cleans up after it.
 ///
 /// Returns only when the command could not be started. Must be called while the process has one thread.
-pub fn launch(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Failure {
-    match prepare(argv, supervise) {
+pub fn launch(
+    argv: &[OsString],
+    supervise: impl FnOnce(Handshake) -> u8,
+    afterwards: impl FnOnce(),
+) -> Failure {
+    match prepare(argv, supervise, afterwards) {
         Ok(argv) => execute(&argv),
         Err(failure) => failure,
     }
@@ -131,7 +137,11 @@ fn c_strings(argv: &[OsString]) -> Result<Vec<CString>, Failure> {
     strings.map_err(|_| Failure { status: STATUS_OWN_FAILURE, message: "an argument has a NUL byte".into() })
 }
 
-fn prepare(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Result<Vec<CString>, Failure> {
+fn prepare(
+    argv: &[OsString],
+    supervise: impl FnOnce(Handshake) -> u8,
+    afterwards: impl FnOnce(),
+) -> Result<Vec<CString>, Failure> {
     let argv = c_strings(argv)?;
     // Each thread is a subdirectory, and . and .. count too.
     if std::fs::metadata("/proc/self/task").is_ok_and(|task| task.nlink() > 3) {
@@ -145,7 +155,7 @@ fn prepare(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Result
     // SAFETY: PR_SET_PTRACER takes a pid and touches no memory.
     let yama = unsafe { libc::prctl(libc::PR_SET_PTRACER, 0, 0, 0, 0) } == 0;
     let mask = block_all();
-    let forked = fork_supervisor(&ours, theirs, yama, supervise);
+    let forked = fork_supervisor(&ours, theirs, yama, supervise, afterwards);
     let ready = forked.and_then(|()| await_ready(&ours, yama));
     if yama {
         // SAFETY: as above. The supervisor has seized this process; nobody else may.
@@ -162,15 +172,13 @@ fn fork_supervisor(
     theirs: OwnedFd,
     yama: bool,
     supervise: impl FnOnce(Handshake) -> u8,
+    afterwards: impl FnOnce(),
 ) -> Result<(), Failure> {
     let first = std::process::id() as Tid;
     let run = |theirs: OwnedFd| -> ! {
         // SAFETY: closes this process's copy of the other end, which the borrow only names.
         unsafe { libc::close(ours.as_raw_fd()) };
-        let body = AssertUnwindSafe(|| be_supervisor(theirs, first, yama, supervise));
-        let status = catch_unwind(body).unwrap_or(STATUS_OWN_FAILURE);
-        // SAFETY: ends this process; the parent's exit handlers are not for it.
-        unsafe { libc::_exit(i32::from(status)) }
+        be_parent(theirs, first, yama, supervise, afterwards)
     };
     if inherits_orphans() {
         // A bare clone: exit signal 0. glibc's cached thread id stays the parent's; nothing here uses it.
@@ -207,7 +215,14 @@ fn fork_supervisor(
     result
 }
 
-fn be_supervisor(theirs: OwnedFd, first: Tid, yama: bool, supervise: impl FnOnce(Handshake) -> u8) -> u8 {
+/// The supervisor's parent: it does nothing but outlive the supervisor.
+fn be_parent(
+    theirs: OwnedFd,
+    first: Tid,
+    yama: bool,
+    supervise: impl FnOnce(Handshake) -> u8,
+    afterwards: impl FnOnce(),
+) -> ! {
     // SAFETY: these touch no memory; a failure of setsid is impossible for a fresh child.
     unsafe {
         libc::setsid();
@@ -217,8 +232,40 @@ fn be_supervisor(theirs: OwnedFd, first: Tid, yama: bool, supervise: impl FnOnce
     let handshake = Handshake { socket: theirs, first };
     if let Err(errno) = leave_inherited_descriptors() {
         handshake.fail(&format!("the supervisor cannot close inherited descriptors: {errno}"));
-        return STATUS_OWN_FAILURE;
+        end_with(|| STATUS_OWN_FAILURE);
     }
+    // SAFETY: the process has one thread, so the child may do anything.
+    match unsafe { libc::fork() } {
+        -1 => {
+            handshake.fail(&format!("cannot fork the supervisor: {}", Errno::last()));
+            end_with(|| STATUS_OWN_FAILURE)
+        }
+        0 => end_with(|| be_supervisor(handshake, yama, supervise)),
+        supervisor => {
+            // The supervisor's end of the handshake, its files, its copies of standard error.
+            // SAFETY: closes descriptors of this process only, and nothing here uses them any more.
+            unsafe {
+                libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
+                std::mem::forget(handshake);
+                while libc::waitpid(supervisor, std::ptr::null_mut(), 0) < 0 && Errno::last() == Errno::EINTR
+                {
+                }
+            }
+            end_with(|| {
+                afterwards();
+                0
+            })
+        }
+    }
+}
+
+fn end_with(work: impl FnOnce() -> u8) -> ! {
+    let status = catch_unwind(AssertUnwindSafe(work)).unwrap_or(STATUS_OWN_FAILURE);
+    // SAFETY: ends this process; the exit handlers of the one that it was forked from are not for it.
+    unsafe { libc::_exit(i32::from(status)) }
+}
+
+fn be_supervisor(handshake: Handshake, yama: bool, supervise: impl FnOnce(Handshake) -> u8) -> u8 {
     raise_limits();
     if yama {
         send(&handshake.socket, &[&b"p"[..], &std::process::id().to_le_bytes()].concat());
