@@ -4,6 +4,7 @@
 //! about them comes here.
 
 mod back;
+mod cpu;
 mod deputy;
 mod nearness;
 mod node;
@@ -13,6 +14,8 @@ mod serve;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
+use tracee::clock::Cpu;
+use tracee::image::Unfinished;
 use tracee::ptrace::Stopped;
 use tracee::wait::CpuTime;
 use tracee::{Event, Stop, Tid};
@@ -46,6 +49,8 @@ pub enum Action {
         threads: Vec<Stopped>,
         /// Why it is at home, if it must stay.
         stay: Option<String>,
+        /// Calls of its threads that go on.
+        unfinished: HashMap<Tid, Unfinished>,
     },
     /// A deputy has exec'ed: its fresh image is at home, stopped at its first instruction.
     Execed {
@@ -121,6 +126,9 @@ pub struct Away {
     next_key: u64,
     actions: VecDeque<Action>,
     sending: VecDeque<Sending>,
+    /// Bodies of processes that have just exec'ed, with [`Process::cpu_from`]: the fresh image may follow them.
+    replaced: HashMap<Tid, (ProcessKey, Option<Cpu>)>,
+    cpu: cpu::Ledger,
     nearness: nearness::Nearness,
     /// Counts for the report.
     pub counts: Counts,
@@ -183,6 +191,7 @@ impl Away {
             }
         }
         self.give_up_late(Instant::now());
+        self.end_waits(Instant::now());
         self.send_contents()
     }
 
@@ -252,9 +261,27 @@ impl Away {
         self.link.send(session::process_channel(key), message::encode(message)).ok();
     }
 
+    /// Ends a body that `pid` needs no more.
+    fn let_go(&mut self, key: ProcessKey, pid: Tid, cpu_from: Option<Cpu>) {
+        if let Some(from) = cpu_from {
+            self.cpu.expect(key, pid, from);
+        }
+        self.tell(key, &ToBody::Release);
+    }
+
     fn on_from_body(&mut self, key: ProcessKey, message: FromBody) -> Result<(), String> {
-        if let FromBody::Ended { status, cpu_s } = message {
+        if let FromBody::Ended { status, cpu_s, away_ns: (user_ns, system_ns) } = message {
             self.counts.remote_cpu_s += cpu_s;
+            let away = Cpu { user_ns, system_ns };
+            match self.processes.get_mut(&key) {
+                Some(process) => {
+                    if let Some(from) = process.cpu_from.take() {
+                        self.cpu.report(process.pid, from, away);
+                    }
+                }
+                None => self.cpu.late(key, away),
+            }
+            // After the count: the parent may wait for the deputy as soon as it has ended.
             self.on_body_ended(key, status);
             return Ok(());
         }
@@ -303,10 +330,10 @@ impl Away {
             self.actions.push_back(Action::ThreadEnded(tid, event));
             return;
         }
-        let key = process.key;
+        let (key, from) = (process.key, process.cpu_from);
         self.processes.remove(&key);
         self.pids.remove(&tid);
-        self.tell(key, &ToBody::Release);
+        self.let_go(key, tid, from);
         self.actions.push_back(Action::Ended { pid: tid, event, time });
     }
 

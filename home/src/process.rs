@@ -96,6 +96,8 @@ pub struct Thread {
     pub lost_privilege: bool,
     /// A repaired call under way.
     pub repair: Option<crate::supervisor::Repair>,
+    /// The call that restart_syscall goes on with, should the thread be interrupted in that.
+    pub goes_on_with: Option<u32>,
 }
 
 /// What ptrace allows now.
@@ -116,7 +118,16 @@ pub enum ThreadState {
 impl Thread {
     /// A thread that runs.
     pub fn new(tid: Tid, pid: Tid, state: ThreadState) -> Thread {
-        Thread { tid, pid, state, newborn: false, group_stopped: false, lost_privilege: false, repair: None }
+        Thread {
+            tid,
+            pid,
+            state,
+            newborn: false,
+            group_stopped: false,
+            lost_privilege: false,
+            repair: None,
+            goes_on_with: None,
+        }
     }
 }
 

@@ -81,11 +81,26 @@ pub fn open_view(pid: Tid) -> Option<String> {
     })
 }
 
+/// The O_* flags of an open descriptor.
+pub fn descriptor_flags(pid: Tid, fd: i32) -> Option<u32> {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    u32::from_str_radix(flags.trim(), 8).ok()
+}
+
 /// Whether a timer of a process signals one thread (SIGEV_THREAD_ID), see /proc/PID/timers.
 pub fn timer_of_thread(pid: Tid, timer: i32) -> bool {
     let timers = fs::read_to_string(format!("/proc/{pid}/timers")).unwrap_or_default();
     let mut lines = timers.lines().skip_while(|line| line.strip_prefix("ID: ") != Some(&timer.to_string()));
     lines.find_map(|line| line.strip_prefix("notify: ")).is_some_and(|how| how.contains("/tid."))
+}
+
+/// Whether a process has a timer (timer_create(2)) that counts CPU time, see /proc/PID/timers.
+pub fn has_cpu_timer(pid: Tid) -> bool {
+    let timers = fs::read_to_string(format!("/proc/{pid}/timers")).unwrap_or_default();
+    let clocks = timers.lines().filter_map(|line| line.strip_prefix("ClockID:")?.trim().parse::<i32>().ok());
+    // CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID, and those of clock_getcpuclockid(3).
+    clocks.into_iter().any(|clock| matches!(clock, 2 | 3) || clock < 0)
 }
 
 /// Whether a thread belongs to a process. Also true of a zombie that nobody has waited for.

@@ -34,6 +34,7 @@ pub use commands::{Command, ProcessLine};
 pub use dispatch::Next;
 pub use events::{Events, Source};
 pub use repair::Repair;
+pub(crate) use repair::{blocks_until_written, socket_timeout_of, timeout_kind};
 pub use timers::{Timer, Timers};
 
 use crate::console::Console;

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use tracee::foothold::Foothold;
-use tracee::image::Image;
+use tracee::image::{CpuUsed, Image};
 use tracee::ptrace::{Running, SigInfo, Stopped};
 use tracee::regs::Regs;
 use tracee::wait::Stop;
 use tracee::{Tid, signal};
 use wire::session::{Dispositions, ProcessKey, ThreadKey};
+
+use crate::cpu::Addend;
 
 /// A guest process.
 #[derive(Debug)]
@@ -29,10 +31,14 @@ pub(crate) struct Process {
     /// True siginfo of signals queued with tickets.
     pub(crate) tickets: HashMap<u64, SigInfo>,
     pub(crate) next_ticket: u64,
+    /// Overruns of timers (timer_create(2)) in the signal of each that was delivered last.
+    pub(crate) overruns: HashMap<i32, i32>,
     /// Stopped at home by job control.
     pub(crate) frozen: bool,
     /// The thread that waits for this vfork child.
     pub(crate) vfork_parent: Option<Tid>,
+    /// CPU time of the process before this body.
+    pub(crate) used: CpuUsed,
 }
 
 /// Where a process is in its life here.
@@ -80,8 +86,12 @@ pub(crate) struct Thread {
     pub(crate) restart: Option<Restart>,
     /// Deadline of a timed call that is made again, with what identifies the call.
     pub(crate) deadline: Option<PendingDeadline>,
+    /// What a write that is made again has written before.
+    pub(crate) written: Option<Written>,
     /// The call that home's trace has seen begin.
     pub(crate) traced: Option<Box<crate::trace::Open>>,
+    /// CPU time of the thread before this body.
+    pub(crate) used: CpuUsed,
 }
 
 /// See [`Thread::restart`].
@@ -97,10 +107,32 @@ pub(crate) struct Restart {
 /// See [`Thread::deadline`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PendingDeadline {
+    pub(crate) call: Made,
+    pub(crate) at: Instant,
+    /// The call was interrupted and will be made again; else it is under way.
+    pub(crate) again: bool,
+}
+
+/// See [`Thread::written`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    pub(crate) call: Made,
+    pub(crate) bytes: u64,
+}
+
+/// What tells whether a call is one that was made before: number, arguments, and the address after its `syscall`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Made {
     pub(crate) nr: u32,
     pub(crate) args: [u64; 6],
-    pub(crate) rip: u64,
-    pub(crate) at: Instant,
+    pub(crate) after: u64,
+}
+
+impl Made {
+    /// The call that a thread is in, or has just been stopped at.
+    pub(crate) fn of(regs: &Regs) -> Made {
+        Made { nr: regs.orig_rax as u32, args: regs.args(), after: regs.rip }
+    }
 }
 
 /// What a thread does.
@@ -123,6 +155,8 @@ pub(crate) enum Native {
     Plain,
     /// rt_sigtimedwait, with the address for the siginfo: its exit is a stop.
     TimedWait(u64),
+    /// A question about CPU time, with the address of the answer and what is added to it: its exit is a stop.
+    Counted(u64, Addend),
     /// A call that home traces: its exit is a stop.
     Traced,
 }
@@ -153,6 +187,8 @@ pub(crate) struct Asked {
     pub(crate) limit: Option<(i32, u64, u64)>,
     /// Address and value of a temporary mask.
     pub(crate) temporary: Option<(u64, u64)>,
+    /// What a write had written in earlier requests.
+    pub(crate) written: u64,
 }
 
 /// struct clone_args without what is home's.

@@ -2,14 +2,14 @@
 
 use serde_bytes::ByteBuf;
 use tracee::foothold::Foothold;
-use tracee::image::{FileRef, Image, hole};
+use tracee::image::{CpuUsed, FileRef, Image, Used, hole};
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Options, Resume, Running, Stopped};
 use tracee::{Errno, Event, Stop, Tid, capture, maps, memory, restore, wait};
 use wire::message;
 use wire::session::{Dispositions, FromBody, ProcessKey, ThreadKey};
 
-use crate::body::{Building, Native, Phase, Process, State, Thread};
+use crate::body::{Building, Made, Native, PendingDeadline, Phase, Process, State, Thread, Written};
 use crate::session::{Session, SessionError};
 
 /// What bodies report: their calls by the filter, their children, their end.
@@ -44,17 +44,23 @@ impl Session {
         replaces: Option<ProcessKey>,
         dispositions: Dispositions,
     ) -> Result<(), SessionError> {
+        let mut used = None;
         if let Some(old) = replaces {
+            used = self.used_until_exec(old)?;
             self.end_now(old)?;
         }
-        let image: Image = match message::decode(image) {
+        let mut image: Image = match message::decode(image) {
             Ok(image) => image,
             Err(error) => return self.refuse(key, &error.into()),
         };
+        if let (Some((process, thread)), Some(leader)) = (used, image.threads.first_mut()) {
+            image.cpu.away = process;
+            leader.cpu.away = thread;
+        }
         let Some(pid) = image.threads.first().map(|thread| thread.tid) else {
             return self.refuse(key, &BuildError::NoHole);
         };
-        let vdso = image.vdso;
+        let (vdso, used) = (image.vdso, image.cpu);
         let wanted: Vec<FileRef> = image.vmas.iter().filter_map(capture::file_of).cloned().collect();
         let building = Building { image, keys, early: Vec::new(), leader: None, committed: false };
         self.processes.insert(
@@ -70,8 +76,10 @@ impl Session {
                 dispositions,
                 tickets: Default::default(),
                 next_ticket: 0,
+                overruns: Default::default(),
                 frozen: false,
                 vfork_parent: None,
+                used,
             },
         );
         for file in wanted {
@@ -224,6 +232,7 @@ impl Session {
         for info in &image.threads[0].pending {
             restore::queue(&mut injector, &foothold, (pid, Some(pid)), info)?;
         }
+        restore::cpu_timers(&mut injector, &foothold, &image.cpu_timers)?;
         // Last: what is mapped by now may be more than they allow.
         for (resource, soft, hard) in &image.limits {
             match restore::limit_from_within(&mut injector, &foothold, *resource, *soft, *hard) {
@@ -239,7 +248,20 @@ impl Session {
         process.threads = stopped.iter().map(Stopped::tid).collect();
         for ((stopped, thread), thread_key) in stopped.into_iter().zip(&image.threads).zip(&building.keys) {
             let host = stopped.tid();
-            self.threads.insert(host, Thread::new(*thread_key, key, thread.tid, State::Held(stopped)));
+            let mut made = Thread::new(*thread_key, key, thread.tid, State::Held(stopped));
+            made.used = thread.cpu;
+            if let Some(unfinished) = thread.unfinished {
+                let after = thread.regs.rip.wrapping_add(tracee::regs::SYSCALL_LEN);
+                let call = Made { nr: unfinished.nr, args: thread.regs.args(), after };
+                match unfinished.used {
+                    Used::Until(ns) => {
+                        let at = self.instant_of(ns);
+                        made.deadline = Some(PendingDeadline { call, at, again: true });
+                    }
+                    Used::Bytes(bytes) => made.written = Some(Written { call, bytes }),
+                }
+            }
+            self.threads.insert(host, made);
             self.keys.insert(*thread_key, host);
             self.hosts.insert(host, key);
         }
@@ -288,7 +310,19 @@ impl Session {
 
 impl Thread {
     pub(crate) fn new(key: ThreadKey, process: ProcessKey, tid: Tid, state: State) -> Thread {
-        Thread { key, process, tid, state, seq: 0, seen: 0, restart: None, deadline: None, traced: None }
+        Thread {
+            key,
+            process,
+            tid,
+            state,
+            seq: 0,
+            seen: 0,
+            restart: None,
+            deadline: None,
+            written: None,
+            traced: None,
+            used: CpuUsed::default(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tracee::regs::Regs;
 use tracee::{Tid, memory, restore};
 use wire::session::{Call, FromBody, Outcome, Up};
 
-use crate::body::{Ask, Asked, Native, PendingDeadline, State};
+use crate::body::{Ask, Asked, Made, Native, PendingDeadline, Process, State, Written};
 use crate::marshal::{self, Guest};
 use crate::session::{Session, SessionError, libc_errno::EFAULT};
 use crate::trace;
@@ -21,6 +21,7 @@ const LIMITS_HERE: [i32; 5] = [0, 2, 3, 8, 9];
 const RT_SIGSUSPEND: u64 = 130;
 
 const OPEN: u32 = 2;
+const TIMES: u32 = 100;
 const OPENAT: u32 = 257;
 const OPENAT2: u32 = 437;
 /// Longer than any path that [`shows_the_process`] holds for, but for odd spellings.
@@ -45,7 +46,7 @@ const OF_THE_BODY: [&[u8]; 15] = [
 ];
 
 impl Session {
-    fn process_of(&self, host: Tid) -> Option<&crate::body::Process> {
+    pub(crate) fn process_of(&self, host: Tid) -> Option<&Process> {
         self.processes.get(&self.threads.get(&host)?.process)
     }
 
@@ -166,7 +167,17 @@ impl Session {
             let link = &self.link;
             self.nearness.calls(host, || link.arrives_on());
         }
-        let (nr, args) = (regs.orig_rax as u32, regs.args());
+        let made = Made::of(&regs);
+        let (nr, mut args) = (made.nr, made.args);
+        let mut written = 0;
+        if let Some(earlier) = self.threads.get_mut(&host).and_then(|thread| thread.written.take())
+            && earlier.call == made
+            && earlier.bytes < args[2]
+        {
+            written = earlier.bytes;
+            args[1] += written;
+            args[2] -= written;
+        }
         if let Some(path) = opened(host, nr, &args)
             && let Some(pid) = self.process_of(host).map(|process| process.pid)
             && shows_the_process(&path, pid)
@@ -182,10 +193,7 @@ impl Session {
             }
         };
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
-        let again = thread
-            .deadline
-            .take()
-            .filter(|pending| pending.nr == nr && pending.args == args && pending.rip == regs.rip);
+        let again = thread.deadline.take().filter(|pending| pending.again && pending.call == made);
         let call = table::by_number(nr);
         let wait = table::wait_of(nr, &args);
         let mut mask = None;
@@ -205,6 +213,14 @@ impl Session {
             table::set_timeout(how, &mut plan, at.saturating_duration_since(Instant::now()));
         }
         let waits_under = temporary.map(|(_, mask)| mask).or(mask);
+        let until = match (wait, again) {
+            (Wait::Plain, Some(pending)) => Some(self.home_ns(pending.at)),
+            _ => None,
+        };
+        let asked_mask = waits_under.unwrap_or(0);
+        let Some(ignores) = self.process_of(host).map(Process::ignores) else { return Ok(()) };
+        let pending = temporary.is_some_and(|(_, mask)| deliverable(host, mask, ignores) != 0);
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.seq += 1;
         let call = Call {
             seq: thread.seq,
@@ -214,9 +230,13 @@ impl Session {
             patches: plan.patches.clone(),
             mask: waits_under,
             seen: thread.seen,
+            until,
         };
-        let asked =
-            Asked { bufs: plan.bufs, deadline, mask: waits_under.unwrap_or(0), limit: None, temporary };
+        let asked = Asked { bufs: plan.bufs, deadline, mask: asked_mask, limit: None, temporary, written };
+        if pending {
+            // What the thread's own mask holds back and the call's lets through has come already.
+            return self.interrupted(host, stopped, regs, &asked, tracee::errno::restart::NOHAND);
+        }
         thread.state = State::Asking(stopped, Box::new(regs), Ask::Call(Box::new(asked)));
         let key = thread.key;
         self.ask(key, &Up::Call(call))
@@ -239,6 +259,10 @@ impl Session {
         };
         match (ask, outcome) {
             (Ask::Call(asked), Outcome::Done(ret)) => {
+                let mut outs = outs;
+                if regs.orig_rax as u32 == TIMES {
+                    self.add_times(host, &mut outs);
+                }
                 let limit = asked.limit.filter(|(resource, ..)| ret == 0 && LIMITS_HERE.contains(resource));
                 let stopped = match limit {
                     Some(limit) => match self.limit(host, stopped, limit) {
@@ -253,13 +277,23 @@ impl Session {
                 let ret = match write_outs(host, &asked.bufs, &outs) {
                     Err(data) if data > 0 && ret > 0 => data as i64,
                     Err(_) if ret >= 0 => -i64::from(EFAULT),
+                    // An error after some bytes is not the call's result (pipe(7)).
+                    _ if asked.written > 0 => asked.written as i64 + ret.max(0),
                     _ => ret,
                 };
                 self.answer(host, stopped, regs, ret)
             }
-            (Ask::Call(asked), Outcome::Interrupted(code)) => {
+            (Ask::Call(asked), Outcome::Cut(bytes)) => {
+                let bytes = asked.written + bytes.max(0) as u64;
+                thread.written = Some(Written { call: Made::of(&regs), bytes });
+                let (mut regs, nr) = (regs, regs.orig_rax as u32);
+                regs.rearm(nr);
+                self.go_on(host, stopped, &regs)
+            }
+            (Ask::Call(mut asked), Outcome::Interrupted { code, until }) => {
                 // What remains of a sleep is written whether or not it matters.
                 write_outs(host, &asked.bufs, &outs).ok();
+                asked.deadline = asked.deadline.or(until.map(|ns| self.instant_of(ns)));
                 self.interrupted(host, stopped, regs, &asked, code)
             }
             (Ask::Call(asked), Outcome::NotMade) => {
@@ -284,7 +318,7 @@ impl Session {
                 self.map_file(host, true)
             }
             (_, Outcome::Done(ret)) => self.answer(host, stopped, regs, ret),
-            (_, Outcome::Interrupted(_) | Outcome::NotMade) => {
+            (_, Outcome::Interrupted { .. } | Outcome::Cut(_) | Outcome::NotMade) => {
                 let nr = regs.orig_rax as u32;
                 let mut regs = regs;
                 regs.rearm(nr);
@@ -326,8 +360,11 @@ impl Session {
         use tracee::errno::restart;
         let nr = regs.orig_rax as u32;
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
-        thread.deadline =
-            asked.deadline.map(|at| PendingDeadline { nr, args: regs.args(), rip: regs.rip, at });
+        let call = Made::of(&regs);
+        thread.deadline = asked.deadline.map(|at| PendingDeadline { call, at, again: true });
+        if asked.written > 0 {
+            thread.written = Some(Written { call, bytes: asked.written });
+        }
         let code = match code {
             restart::SYS | restart::NOINTR => code,
             // -516 would restart through the body's own stale restart block, and a direct EINTR (-4) means the
@@ -345,6 +382,9 @@ impl Session {
         if actionable == 0 {
             // Nothing that a handler or a default action would see: make it again at once.
             return self.forward(host, stopped, regs);
+        }
+        if asked.written > 0 {
+            return self.answer(host, stopped, regs, asked.written as i64);
         }
         self.trace_exit(host, code)?;
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };

@@ -6,6 +6,7 @@ mod body;
 mod build;
 mod cache;
 mod calls;
+mod cpu;
 mod hello;
 mod marshal;
 mod moves;

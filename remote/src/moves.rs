@@ -1,14 +1,16 @@
 //! Sending a body home: stop all threads, capture, send; then end it, or go on if home could not take it.
 
 use serde_bytes::ByteBuf;
-use tracee::capture::{self, CaptureError, PageReader};
-use tracee::image::{Backing, Image};
-use tracee::inject::{InjectError, Injector};
-use tracee::maps;
+use tracee::capture::{self, CaptureError, PageReader, Whose};
+use tracee::image::{Backing, Image, Unfinished, Used};
+use tracee::inject::{InjectError, Injector, step_out};
+use tracee::ptrace::Running;
+use tracee::regs::{Regs, SYSCALL_LEN};
+use tracee::{Tid, maps};
 use wire::message;
 use wire::session::{self, FromBody, ProcessKey};
 
-use crate::body::{Ask, Phase, State};
+use crate::body::{Ask, Made, Phase, State};
 use crate::session::{QUEUE_BYTES_MAX, Session, SessionError};
 
 impl Session {
@@ -96,22 +98,37 @@ impl Session {
         let mut threads = Vec::new();
         let mut actions = (Vec::new(), 0);
         let mut pending = Vec::new();
+        let mut used = process.used;
+        let mut cpu_timers = Vec::new();
         for host in process.threads.clone() {
             let Some(thread) = self.threads.get_mut(&host) else { continue };
             let State::Held(stopped) = std::mem::replace(&mut thread.state, State::Busy) else { continue };
-            let tid = thread.tid;
-            let mut injector = Injector::new(stopped, foothold.site())?;
-            let captured = capture::thread(&mut injector, &foothold, tid, false);
-            if threads.is_empty() {
-                layout.brk = capture::brk(&mut injector)?;
-                actions = capture::actions(&mut injector, &foothold)?;
-                pending = injector.thread().pending(true)?;
-            }
-            let stopped = injector.finish()?;
+            let (tid, mut thread_used) = (thread.tid, thread.used);
+            let first = threads.is_empty();
+            let captured = (|| {
+                let stopped = step_out(stopped, vdso.unwrap_or_default())?;
+                let mut injector = Injector::new(stopped, foothold.site())?;
+                let captured = capture::thread(&mut injector, &foothold, tid, false)?;
+                thread_used.away += capture::cpu(&mut injector, &foothold, Whose::Thread)?;
+                if first {
+                    used.away += capture::cpu(&mut injector, &foothold, Whose::Process)?;
+                    layout.brk = capture::brk(&mut injector)?;
+                    actions = capture::actions(&mut injector, &foothold)?;
+                    pending = injector.thread().pending(true)?;
+                    cpu_timers = capture::cpu_timers(&mut injector, &foothold)?;
+                }
+                injector.finish()?;
+                Ok::<_, CaptureError>(captured)
+            })();
             if let Some(thread) = self.threads.get_mut(&host) {
-                thread.state = State::Held(stopped);
+                // Also after a failure: what was injected has put it back, or it was killed.
+                thread.state = State::Held(Running::attached(host).stopped());
             }
-            threads.push(captured?);
+            let mut captured = captured?;
+            captured.cpu = thread_used;
+            captured.unfinished = self.unfinished(host, &captured.regs);
+            captured.seen = self.threads.get(&host).map_or(0, |thread| thread.seen);
+            threads.push(captured);
         }
         let process = self.processes.get(&key).ok_or(tracee::Errno::ESRCH)?;
         let truth = |raw: &[u8]| {
@@ -131,7 +148,24 @@ impl Session {
             pending: pending.iter().map(|info| truth(&info.0)).collect(),
             vdso,
             limits: Vec::new(),
+            cpu: used,
+            cpu_timers,
         })
+    }
+
+    /// What a call that will be made again at home has used up.
+    fn unfinished(&self, host: Tid, regs: &Regs) -> Option<Unfinished> {
+        let thread = self.threads.get(&host)?;
+        let is_next = |call: &Made| {
+            call.after == regs.rip.wrapping_add(SYSCALL_LEN)
+                && u64::from(call.nr) == regs.rax
+                && call.args == regs.args()
+        };
+        if let Some(written) = thread.written.filter(|written| is_next(&written.call)) {
+            return Some(Unfinished { nr: written.call.nr, used: Used::Bytes(written.bytes) });
+        }
+        let pending = thread.deadline.filter(|pending| pending.again && is_next(&pending.call))?;
+        Some(Unfinished { nr: pending.call.nr, used: Used::Until(self.home_ns(pending.at)) })
     }
 
     fn send_pages(&mut self, key: ProcessKey, vmas: &[tracee::image::Vma]) -> Result<(), SessionError> {

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
+use tracee::clock::Cpu;
 use tracee::image::FileRef;
 use tracee::sandbox::{ClockOffsets, Sandbox, SandboxError};
 use tracee::signals::Signals;
 use tracee::wait::{self, CpuTime};
-use tracee::{Errno, Event, Tid, signal};
+use tracee::{Errno, Event, Tid, clock, signal};
 use wire::message::{self, Hello};
 use wire::session::{
     self, CONTENT, ContentPart, Control, Down, FromBody, Owner, ProcessKey, ThreadKey, ToBody, Up,
@@ -77,6 +78,10 @@ pub(crate) struct Session {
     pub(crate) local_calls: u64,
     /// Home wants to see every call.
     pub(crate) trace_local: bool,
+    /// Home's CLOCK_MONOTONIC less this machine's, in nanoseconds.
+    pub(crate) clock_ahead_ns: i64,
+    /// Threads that wait in their own kernel for less time than their call says, and when that is over.
+    pub(crate) waits: Vec<(Instant, Tid)>,
 }
 
 /// Serves one home until it says farewell, the link is lost or SIGTERM comes. The calling process must have a single thread and no
@@ -91,7 +96,9 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
         link.flush(Instant::now());
         return Err(SessionError::Unfit(why));
     }
-    let sandbox = match Sandbox::create(&rules::filter(trace_local), offsets(&hello(name), &home)) {
+    let offsets = offsets(&hello(name), &home);
+    let clock_ahead_ns = offsets.monotonic_ns;
+    let sandbox = match Sandbox::create(&rules::filter(trace_local), offsets) {
         Ok(sandbox) => sandbox,
         Err(error) => {
             send(&mut link, Channel::CONTROL, &Control::Refused(error.to_string()))?;
@@ -112,6 +119,8 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
         nearness: Nearness::new(),
         local_calls: 0,
         trace_local,
+        clock_ahead_ns,
+        waits: Vec::new(),
     };
     let ended = session.run(&signals);
     session.end_all();
@@ -194,6 +203,7 @@ impl Session {
         let mut ready = Ready { link: true, children: true };
         loop {
             self.turn(children, ready)?;
+            self.end_waits(Instant::now());
             ready = self.sleep(children)?;
         }
     }
@@ -223,7 +233,8 @@ impl Session {
 
     fn sleep(&mut self, children: &Signals) -> Result<Ready, SessionError> {
         let (now, mut wake) = (Instant::now(), self.link.deadline());
-        if let Some(until) = self.nearness.until() {
+        let others = self.nearness.until().into_iter().chain(self.waits.iter().map(|(at, _)| *at));
+        for until in others {
             wake = Some(wake.map_or(until, |wake| wake.min(until)));
         }
         let timeout = wake.map(|at| at.saturating_duration_since(now));
@@ -320,6 +331,16 @@ impl Session {
         }
     }
 
+    /// The instant at which home's CLOCK_MONOTONIC is `ns`.
+    pub(crate) fn instant_of(&self, ns: u64) -> Instant {
+        clock::at_monotonic(ns.saturating_add_signed(-self.clock_ahead_ns))
+    }
+
+    /// What home's CLOCK_MONOTONIC is at an instant.
+    pub(crate) fn home_ns(&self, at: Instant) -> u64 {
+        clock::monotonic_of(at).saturating_add_signed(self.clock_ahead_ns)
+    }
+
     /// Asks home for a content unless it is here or on its way.
     pub(crate) fn want(&mut self, file: &FileRef) -> Result<(), SessionError> {
         if self.cache.get(file).is_some() {
@@ -375,7 +396,12 @@ impl Session {
             return Ok(());
         }
         let parent = process.vfork_parent;
-        let ended = FromBody::Ended { status, cpu_s: time.user_s + time.system_s };
+        let away = process.used.away + Cpu::from(time);
+        let ended = FromBody::Ended {
+            status,
+            cpu_s: time.user_s + time.system_s,
+            away_ns: (away.user_ns, away.system_ns),
+        };
         // Before the end: home's report may be complete with it.
         let counters = Control::Counters { local: self.local_calls, live_cpu_s: 0.0 };
         send(&mut self.link, Channel::CONTROL, &counters)?;
@@ -395,10 +421,12 @@ impl Session {
     pub(crate) fn end_now(&mut self, key: ProcessKey) -> Result<(), SessionError> {
         let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
         process.phase = Phase::Ending;
-        let host = process.host;
+        let (host, away) = (process.host, process.used.away);
         if host == 0 {
             self.processes.remove(&key);
-            return Ok(());
+            // It may have followed another body, whose time home has not heard of.
+            let away_ns = (away.user_ns, away.system_ns);
+            return self.say(key, &FromBody::Ended { status: SIGKILL, cpu_s: 0.0, away_ns });
         }
         // ESRCH: it has ended by itself, and the report is on its way.
         signal::kill(host, SIGKILL).ok();

@@ -1,14 +1,19 @@
 //! Signals of bodies: those that home ships, those that their own kernel makes, and stops of every kind.
 
+use std::time::Instant;
+
 use tracee::capture;
 use tracee::errno::restart;
 use tracee::ptrace::{Resume, SigInfo, Stopped};
+use tracee::regs::Regs;
 use tracee::{Stop, Tid, signal};
-use wire::session::FromBody;
+use wire::session::{FromBody, Up};
 
-use crate::body::{Ask, Native, Phase, Process, State};
+use crate::body::{Ask, Made, Native, PendingDeadline, Phase, Process, Restart, State};
 use crate::session::{Session, SessionError};
 
+/// Home keeps signals until it hears that they were seen: at the latest after this many.
+const SEEN_EVERY: u64 = 32;
 /// Numbers that a futex call may have at a stop: itself, or restart_syscall after an earlier one.
 const RT_SIGTIMEDWAIT: u32 = 128;
 
@@ -30,11 +35,25 @@ impl Session {
     ) -> Result<(), SessionError> {
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.seen = number;
-        let key = thread.process;
+        let (key, thread_key) = (thread.process, thread.key);
+        if number.is_multiple_of(SEEN_EVERY) {
+            self.ask(thread_key, &Up::Seen(number))?;
+        }
         let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
         let mut kept = SigInfo([0; 128]);
         let len = info.len().min(kept.0.len());
         kept.0[..len].copy_from_slice(&info[..len]);
+        if let Some((timer, more)) = kept.timer() {
+            // A timer has one signal pending and counts what it would add (timer_getoverrun(2)).
+            let pending = process.tickets.values_mut().find_map(|info| {
+                let (other, overruns) = info.timer()?;
+                (other == timer && info.signal() == kept.signal()).then_some((info, overruns))
+            });
+            if let Some((info, overruns)) = pending {
+                info.set_overruns(overruns.saturating_add(more).saturating_add(1));
+                return Ok(());
+            }
+        }
         let ticket = process.next_ticket;
         process.next_ticket += 1;
         process.tickets.insert(ticket, kept);
@@ -120,11 +139,16 @@ impl Session {
             && let Some(ticket) = signal::ticket(&info.0)
             && let Some(kept) = process.tickets.remove(&ticket)
         {
+            process.overruns.extend(kept.timer());
             stopped.set_siginfo(&kept).ok();
         }
         if let Some(restart) = thread.restart.take()
             && let Ok(mut regs) = stopped.regs()
         {
+            if process.dispositions.caught & signal::bit(number) != 0 {
+                // It ends in EINTR: the next such call has its own time.
+                thread.deadline = None;
+            }
             // As if the call had just returned the code: a handler's SA_RESTART decides, and without a handler it
             // is made again.
             regs.rip = restart.after;
@@ -139,7 +163,7 @@ impl Session {
             // Whether it stops is for home to say: only there the process group means anything.
             let key = process.key;
             process.frozen = true;
-            settle_call(&stopped);
+            settle_call(&stopped, &mut thread.deadline);
             if let Some(thread) = self.threads.get_mut(&host) {
                 thread.state = State::Held(stopped);
             }
@@ -158,16 +182,34 @@ impl Session {
     fn on_interrupt(&mut self, host: Tid, stopped: Stopped, native: Native) -> Result<(), SessionError> {
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         let key = thread.process;
+        end_wait(&stopped, &mut thread.deadline);
         if self.processes.get(&key).is_some_and(Process::may_run) {
             let how = if native == Native::Plain { Resume::Cont } else { Resume::Syscall };
             thread.state = State::run(stopped, how, 0, native);
             return Ok(());
         }
-        settle_call(&stopped);
-        if let Some(thread) = self.threads.get_mut(&host) {
-            thread.state = State::Held(stopped);
+        match thread.restart.take() {
+            Some(restart) => make_again(&stopped, &restart),
+            None => settle_call(&stopped, &mut thread.deadline),
         }
+        thread.state = State::Held(stopped);
         self.check_stopped(key)
+    }
+
+    /// Interrupts the threads whose waits in their own kernel have lasted as long as their calls may.
+    pub(crate) fn end_waits(&mut self, now: Instant) {
+        self.waits.retain(|(at, host)| {
+            let thread = self.threads.get(host);
+            let waits = thread.is_some_and(|thread| thread.deadline.is_some_and(|pending| pending.at == *at));
+            if waits
+                && *at <= now
+                && let Some(State::Running(running, _)) = thread.map(|thread| &thread.state)
+            {
+                // ESRCH: it is ending.
+                running.interrupt().ok();
+            }
+            waits && *at > now
+        });
     }
 
     /// The exit of a call that was let into the body's kernel with an eye on its result.
@@ -179,8 +221,12 @@ impl Session {
             return Ok(());
         };
         if let Native::TimedWait(address) = native {
-            if regs.ret() == -4 && !process.may_run() {
-                settle_call(&stopped);
+            end_wait(&stopped, &mut thread.deadline);
+            if regs.ret() == -4
+                && !process.may_run()
+                && thread.deadline.is_some_and(|d| d.call.nr == RT_SIGTIMEDWAIT)
+            {
+                settle_call(&stopped, &mut thread.deadline);
                 let key = process.key;
                 if let Some(thread) = self.threads.get_mut(&host) {
                     thread.state = State::Held(stopped);
@@ -193,8 +239,12 @@ impl Session {
                 && tracee::memory::read(host, address, &mut info.0) == info.0.len()
                 && let Some(kept) = signal::ticket(&info.0).and_then(|ticket| process.tickets.remove(&ticket))
             {
+                process.overruns.extend(kept.timer());
                 tracee::memory::write(host, address, &kept.0);
             }
+        }
+        if let (Native::Counted(address, addend), 0) = (native, regs.ret()) {
+            addend.add(host, address);
         }
         self.trace_exit(host, regs.ret())?;
         if let Some(thread) = self.threads.get_mut(&host) {
@@ -232,17 +282,59 @@ impl Session {
 
 const STOP: i32 = 19;
 
-/// At a stop inside an interrupted call of the body's own kernel: makes the registers those of a thread that
-/// will make the call again. Everything that can block here may be made again: a futex with a relative timeout
-/// (-516) instead wakes spuriously, as futex(2) allows.
-fn settle_call(stopped: &Stopped) {
+/// Number of restart_syscall, by which the kernel goes on with a call that it interrupted with -516.
+const RESTART_SYSCALL: u32 = 219;
+const FUTEX: u32 = 202;
+
+/// The call that a thread is in, by the deadline that was noted at its beginning if it is that one.
+fn call_in(regs: &Regs, deadline: &Option<PendingDeadline>) -> Option<Made> {
+    let nr = regs.call()?;
+    let call = Made::of(regs);
+    match deadline {
+        Some(pending) if Made { nr: pending.call.nr, ..call } == pending.call => Some(pending.call),
+        // Only a futex waits in a body's own kernel for a time that it remembers itself.
+        _ if nr == RESTART_SYSCALL => Some(Made { nr: FUTEX, ..call }),
+        _ => Some(call),
+    }
+}
+
+/// A thread was to be given a signal, and has not got it yet: it makes the call again that the signal was to interrupt.
+fn make_again(stopped: &Stopped, restart: &Restart) {
     let Ok(mut regs) = stopped.regs() else { return };
-    let Some(nr) = regs.call() else { return };
+    regs.rip = restart.after;
+    regs.set_args(restart.args);
+    regs.rearm(restart.nr);
+    // ESRCH: killed meanwhile.
+    stopped.set_regs(&regs).ok();
+}
+
+/// At a stop inside an interrupted call of the body's own kernel: makes the registers those of a thread that
+/// will make the call again, which everything that can block here may be. Timeouts are absolute or noted.
+fn settle_call(stopped: &Stopped, deadline: &mut Option<PendingDeadline>) {
+    let Ok(mut regs) = stopped.regs() else { return };
+    let Some(call) = call_in(&regs, deadline) else { return };
     match regs.ret() {
-        restart::SYS | restart::NOINTR | restart::NOHAND => regs.rearm(nr),
-        restart::BLOCK => regs.finish_call(0),
-        -4 if nr == RT_SIGTIMEDWAIT => regs.rearm(nr),
+        restart::SYS | restart::NOINTR | restart::NOHAND | restart::BLOCK => regs.rearm(call.nr),
+        -4 if call.nr == RT_SIGTIMEDWAIT => regs.rearm(call.nr),
         _ => return,
     }
+    if let Some(pending) = deadline.as_mut().filter(|pending| pending.call == call) {
+        pending.again = true;
+    }
     stopped.set_regs(&regs).ok();
+}
+
+/// At a stop inside an interrupted call whose time is over: ends it as the kernel would.
+fn end_wait(stopped: &Stopped, deadline: &mut Option<PendingDeadline>) {
+    let Some(pending) = deadline.filter(|pending| pending.at <= Instant::now()) else { return };
+    let Ok(mut regs) = stopped.regs() else { return };
+    let interrupted = restart::is_code(regs.ret()) || regs.ret() == -4;
+    if !interrupted || call_in(&regs, deadline) != Some(pending.call) {
+        return;
+    }
+    if let Some(ret) = syscall_table::at_deadline(pending.call.nr) {
+        regs.finish_call(ret);
+        *deadline = None;
+        stopped.set_regs(&regs).ok();
+    }
 }

@@ -1,7 +1,10 @@
 //! Calls that the executor has code of its own for.
 
+use std::time::Instant;
+
 use serde_bytes::ByteBuf;
-use tracee::image::FileRef;
+use syscall_table::Wait;
+use tracee::image::{CpuUsed, FileRef};
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Resume, Running, Stopped};
 use tracee::regs::Regs;
@@ -9,7 +12,7 @@ use tracee::wait;
 use tracee::{Errno, Event, Stop, Tid, memory};
 use wire::session::{Dispositions, ProcessKey, ThreadKey, Up};
 
-use crate::body::{Ask, ForkArgs, Native, Phase, Process, State, Thread};
+use crate::body::{Ask, ForkArgs, Made, Native, PendingDeadline, Phase, Process, State, Thread};
 use crate::build::{CLONE_ARGS_BYTES, CLONE3, libc_flags as flag};
 use crate::session::libc_errno::{E2BIG, EFAULT, EINVAL, ENAMETOOLONG, ENOMEM};
 use crate::session::{Session, SessionError};
@@ -25,7 +28,8 @@ const MAP_TYPE: u64 = 15;
 const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const SIGCHLD: u32 = 17;
-const SA_NOCLDWAIT: u64 = 2;
+/// SA_NOCLDSTOP, SA_NOCLDWAIT.
+const CHILD_FLAGS: u64 = 3;
 
 /// Numbers of the calls here.
 mod nr {
@@ -36,10 +40,13 @@ mod nr {
     pub(super) const VFORK: u32 = 58;
     pub(super) const EXECVE: u32 = 59;
     pub(super) const EXIT: u32 = 60;
+    pub(super) const GETRUSAGE: u32 = 98;
     pub(super) const RT_SIGTIMEDWAIT: u32 = 128;
     pub(super) const PRCTL: u32 = 157;
     pub(super) const SETRLIMIT: u32 = 160;
     pub(super) const FUTEX: u32 = 202;
+    pub(super) const TIMER_GETOVERRUN: u32 = 225;
+    pub(super) const CLOCK_GETTIME: u32 = 228;
     pub(super) const EXIT_GROUP: u32 = 231;
     pub(super) const EXECVEAT: u32 = 322;
     pub(super) const PRLIMIT64: u32 = 302;
@@ -85,17 +92,29 @@ impl Session {
             }
             nr::RT_SIGACTION => self.sigaction(host, stopped, args[0] as i32, args[1]),
             nr::RT_SIGTIMEDWAIT => {
+                self.begin_wait(host, &regs);
                 self.run_local(host, stopped, Native::TimedWait(args[1]));
                 Ok(())
             }
+            nr::GETRUSAGE => {
+                self.usage(host, stopped, args[0] as i32, args[1]);
+                Ok(())
+            }
+            nr::CLOCK_GETTIME => self.cpu_clock(host, stopped, regs, args[0] as i32, args[1]),
             nr::MMAP => self.mmap(host, stopped, regs),
             // Memory of a body is its own: what is shared between processes has kept its process at home. So a
             // futex that is not marked private is private here.
             nr::FUTEX | nr::FUTEX_WAITV | nr::FUTEX_WAKE | nr::FUTEX_WAIT | nr::FUTEX_REQUEUE => {
                 self.local_calls += 1;
+                self.begin_wait(host, &regs);
                 self.run_local(host, stopped, Native::Plain);
                 Ok(())
             }
+            // The signal was delivered here. Of one that was delivered at home, home knows.
+            nr::TIMER_GETOVERRUN => match self.overruns(host, args[0] as i32) {
+                Some(overruns) => self.answer(host, stopped, regs, i64::from(overruns)),
+                None => self.forward(host, stopped, regs),
+            },
             // The thread's name is the deputy's.
             nr::PRCTL => self.forward(host, stopped, regs),
             nr::SETRLIMIT => self.set_limit(host, stopped, regs, args[0], args[1]),
@@ -105,6 +124,32 @@ impl Session {
                 self.go_home(host, stopped, regs, name)
             }
         }
+    }
+
+    /// Notes when a wait in the body's own kernel is over, so that a move can carry that over. One that was begun before
+    /// has less time than its arguments say.
+    fn begin_wait(&mut self, host: Tid, regs: &Regs) {
+        let Some(thread) = self.threads.get_mut(&host) else { return };
+        let call = Made::of(regs);
+        let again = thread.deadline.take().filter(|pending| pending.again && pending.call == call);
+        let Wait::Timed(how) = syscall_table::wait_of(call.nr, &call.args) else { return };
+        let read = |address| {
+            Some([memory::read_u64(host, address).ok()?, memory::read_u64(host, address + 8).ok()?])
+        };
+        let at = match again {
+            Some(pending) => Some(pending.at),
+            None => syscall_table::timeout_of(how, &call.args, read)
+                .and_then(|timeout| Instant::now().checked_add(timeout)),
+        };
+        thread.deadline = at.map(|at| PendingDeadline { call, at, again: false });
+        if let Some(pending) = again {
+            self.waits.push((pending.at, host));
+        }
+    }
+
+    fn overruns(&self, host: Tid, timer: i32) -> Option<i32> {
+        let process = self.processes.get(&self.threads.get(&host)?.process)?;
+        process.overruns.get(&timer).copied()
     }
 
     fn leads_others(&self, host: Tid) -> bool {
@@ -241,8 +286,10 @@ impl Session {
                         dispositions,
                         tickets: Default::default(),
                         next_ticket: 0,
+                        overruns: Default::default(),
                         frozen: false,
                         vfork_parent: fork.vfork.then_some(host),
+                        used: CpuUsed::default(),
                     };
                     self.processes.insert(process_key, process);
                 }
@@ -273,7 +320,8 @@ impl Session {
             }
             Err(Failure::Errno(stopped, errno)) => {
                 // The deputy exists already and has to go.
-                self.say(process_key, &wire::session::FromBody::Ended { status: 9, cpu_s: 0.0 })?;
+                let ended = wire::session::FromBody::Ended { status: 9, cpu_s: 0.0, away_ns: (0, 0) };
+                self.say(process_key, &ended)?;
                 self.answer(host, stopped, regs, -i64::from(errno.0))
             }
             Err(Failure::Gone(tid, event, time)) => self.on_gone(tid, event, time),
@@ -311,14 +359,16 @@ impl Session {
             Err(errno) => return self.answer(host, stopped, regs, -i64::from(errno.0)),
         };
         let mask = stopped.sigmask().unwrap_or(0);
-        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
-        let Some(process) = self.processes.get(&thread.process) else { return Ok(()) };
+        let Some(process) = self.process_of(host) else { return Ok(()) };
         let resolve = |shared| -> Vec<ByteBuf> {
             let pending = stopped.pending(shared).unwrap_or_default();
             pending.iter().map(|info| ByteBuf::from(process.true_info(info).0.to_vec())).collect()
         };
         let mut pending = resolve(false);
         pending.extend(resolve(true));
+        let threads = process.threads.iter().filter_map(|host| self.threads.get(host));
+        let seen = threads.map(|thread| (thread.key, thread.seen)).collect();
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.seq += 1;
         let ask = Up::Exec {
             seq: thread.seq,
@@ -329,6 +379,7 @@ impl Session {
             envp: envp.into(),
             mask,
             pending,
+            seen,
         };
         thread.state = State::Asking(stopped, Box::new(regs), Ask::Exec);
         let key = thread.key;
@@ -354,17 +405,16 @@ impl Session {
         if let (true, Some(process), Some(key)) = (readable, process, key) {
             let [handler, flags] = words;
             let bit = 1u64 << (signal - 1);
-            let Dispositions { mut ignored, mut caught, mut no_child_wait } = process.dispositions;
+            let Dispositions { mut ignored, mut caught, mut child_flags } = process.dispositions;
             ignored = if handler == 1 { ignored | bit } else { ignored & !bit };
             caught = if handler > 1 { caught | bit } else { caught & !bit };
             if signal == SIGCHLD as i32 {
-                no_child_wait = flags & SA_NOCLDWAIT != 0;
+                child_flags = flags & CHILD_FLAGS;
             }
-            let now = Dispositions { ignored, caught, no_child_wait };
-            let before =
-                (process.ignores(), process.dispositions.ignored, process.dispositions.no_child_wait);
+            let now = Dispositions { ignored, caught, child_flags };
+            let before = (process.ignores(), process.dispositions.ignored, process.dispositions.child_flags);
             process.dispositions = now;
-            if before != (process.ignores(), ignored, no_child_wait) {
+            if before != (process.ignores(), ignored, child_flags) {
                 self.ask(key, &Up::Dispositions(now))?;
             }
         }

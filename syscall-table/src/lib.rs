@@ -28,6 +28,9 @@ pub use kinds::{Arg, Dir, Kind, Len, Shape};
 pub use lookup::{
     Resolved, all, by_name, by_number, home_reason, place_of, resolve, seccomp_rules, temp_mask_arg, wait_of,
 };
-pub use plan::{At, Buf, GuestRead, Out, Patch, Plan, PlanError, Range, outputs, plan, set_timeout, timeout};
+pub use plan::{
+    At, Buf, GuestRead, Out, Patch, Plan, PlanError, Range, at_deadline, outputs, plan, set_timeout, timeout,
+    timeout_of,
+};
 pub use table::{COUNT, LAST};
 pub use types::*;

@@ -53,9 +53,30 @@ pub fn home_reason(nr: u32, args: &[u64; 6]) -> &'static str {
     by_number(nr).map_or("unknown system call", |call| resolve(call, args).note)
 }
 
-/// Whether this call may block, sub-tables looked at: fcntl(F_SETLKW) may, fcntl(F_GETFL) may not.
+/// Whether this call may block, sub-tables looked at: fcntl(F_SETLKW) may, fcntl(F_GETFL) may not. One that is asked not to
+/// block never answers EINTR either.
 pub fn wait_of(nr: u32, args: &[u64; 6]) -> Wait {
-    by_number(nr).map_or(Wait::Plain, |call| resolve(call, args).wait)
+    let Some(call) = by_number(nr) else { return Wait::Plain };
+    if asks_not_to_block(call.name, args) { Wait::No } else { resolve(call, args).wait }
+}
+
+fn asks_not_to_block(name: &str, args: &[u64; 6]) -> bool {
+    const WNOHANG: u64 = 1;
+    const LOCK_NB: u64 = 4;
+    const MSG_DONTWAIT: u64 = 0x40;
+    const IPC_NOWAIT: u64 = 0x800;
+    match name {
+        "wait4" => args[2] & WNOHANG != 0,
+        "waitid" => args[3] & WNOHANG != 0,
+        "flock" => args[1] & LOCK_NB != 0,
+        "recvfrom" | "sendto" => args[3] & MSG_DONTWAIT != 0,
+        "recvmsg" | "sendmsg" => args[2] & MSG_DONTWAIT != 0,
+        "msgsnd" => args[3] & IPC_NOWAIT != 0,
+        "msgrcv" => args[4] & IPC_NOWAIT != 0,
+        "poll" => args[2] as i32 == 0,
+        "epoll_wait" => args[3] as i32 == 0,
+        _ => false,
+    }
 }
 
 /// A call with every decision that depends on its arguments taken.
@@ -283,13 +304,17 @@ mod tests {
         for advice in [5, 9, 26, 100, 102, 103] {
             assert_eq!(at("madvise", [0, 0, advice, 0, 0, 0]), Where::Home, "advice {advice}");
         }
-        for (clock, place) in
-            [(0, Where::Local), (7, Where::Local), (8, Where::Forward), (11, Where::Forward)]
-        {
-            assert_eq!(at("clock_gettime", [clock, 0, 0, 0, 0, 0]), place);
+        for clock in [0, 1, 4, 5, 6, 7] {
+            assert_eq!(at("clock_gettime", [clock, 0, 0, 0, 0, 0]), Where::Local);
+            assert_eq!(at("clock_getres", [clock, 0, 0, 0, 0, 0]), Where::Local);
         }
-        assert_eq!(at("clock_gettime", [-6i64 as u64, 0, 0, 0, 0, 0]), Where::Local);
-        assert_eq!(at("clock_gettime", [-14i64 as u64, 0, 0, 0, 0, 0]), Where::Forward);
+        for cpu in [2, 3, -2, -6] {
+            assert_eq!(at("clock_gettime", [cpu as u64, 0, 0, 0, 0, 0]), Where::Special);
+            assert_eq!(at("clock_getres", [cpu as u64, 0, 0, 0, 0, 0]), Where::Local);
+        }
+        assert_eq!(at("clock_getres", [-14i64 as u64, 0, 0, 0, 0, 0]), Where::Forward);
+        assert_eq!(at("getrusage", [u64::MAX, 0, 0, 0, 0, 0]), Where::Forward);
+        assert_eq!(at("getrusage", [0, 0, 0, 0, 0, 0]), Where::Special);
         assert_eq!(at("clock_nanosleep", [2, 0, 0, 0, 0, 0]), Where::Home);
         assert_eq!(at("clock_nanosleep", [1, 1, 0, 0, 0, 0]), Where::Forward);
         assert_eq!(at("ioctl", [0, 0x5401, 0, 0, 0, 0]), Where::Forward);

@@ -19,7 +19,7 @@ mod strings;
 #[cfg(test)]
 mod tests;
 
-pub use deadline::{set_timeout, timeout};
+pub use deadline::{at_deadline, set_timeout, timeout, timeout_of};
 pub use outputs::{Range, outputs};
 pub use parts::{At, Buf, Out, Patch, Plan, PlanError};
 

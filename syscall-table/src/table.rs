@@ -68,9 +68,11 @@ const MADVISE_LOCAL: &[&[Test]] = &[
 ];
 
 /// futex(2) operations with FUTEX_PRIVATE_FLAG: WAIT and WAKE, REQUEUE to UNLOCK_PI, TRYLOCK_PI to LOCK_PI2. Not FD (2).
-/// FUTEX_CLOCK_REALTIME (0x100) does not matter.
+/// FUTEX_CLOCK_REALTIME (0x100) does not matter. A WAIT with a timeout, which is relative, is seen: only then can a move
+/// carry over what remains of it.
 const FUTEX_LOCAL: &[&[Test]] = &[
-    &[test(1, INT & !0x101, 0x80)],
+    &[test(1, INT & !0x100, 0x80), test(3, !0, 0)],
+    &[test(1, INT & !0x100, 0x81)],
     &[test(1, INT & !0x100, 0x83)],
     &[test(1, INT & !0x103, 0x84)],
     &[test(1, INT & !0x103, 0x88)],
@@ -79,8 +81,11 @@ const FUTEX_LOCAL: &[&[Test]] = &[
 /// FUTEX2_PRIVATE in the flags of futex_wake (argument 3).
 const FUTEX2_WAKE_LOCAL: &[&[Test]] = &[&[test(3, 0x80, 0x80)]];
 
-/// Clocks that the body's kernel answers as home's would: 0 to 7 (a time namespace shifts MONOTONIC, RAW and
-/// BOOTTIME) and the CPU clocks of the caller, -2 (thread) and -6 (process), see clock_getcpuclockid(3).
+/// Clocks that the body's kernel reads as home's would: REALTIME, MONOTONIC, RAW to BOOTTIME (a time namespace shifts
+/// them).
+const CLOCK_SAME: &[&[Test]] = &[&[test(0, INT & !1, 0)], &[test(0, INT & !3, 4)]];
+/// Clocks whose resolution the body's kernel knows: 0 to 7 and the CPU clocks of the caller, -2 (thread) and -6
+/// (process), see clock_getcpuclockid(3).
 const CLOCK_LOCAL: &[&[Test]] =
     &[&[test(0, INT & !7, 0)], &[test(0, INT, 0xffff_fffe)], &[test(0, INT, 0xffff_fffa)]];
 /// Clocks that tick the same for the deputy as for the body: all but the CPU-time clocks (2, 3 and negative ones).
@@ -91,6 +96,8 @@ const ARCH_LOCAL: &[&[Test]] =
     &[&[test(0, INT & !1, 0x1002)], &[test(0, INT, 0x1001)], &[test(0, INT, 0x1004)]];
 /// ITIMER_VIRTUAL and ITIMER_PROF count the CPU time of the body.
 const ITIMER_LOCAL: &[&[Test]] = &[&[test(0, INT, 1)], &[test(0, INT, 2)]];
+/// getrusage(2) of the children. What the caller has used is the body's, and more.
+const USAGE_OF_CHILDREN: &[&[Test]] = &[&[test(0, INT, INT)]];
 /// No new limit: only a question.
 const NO_NEW_LIMIT: &[&[Test]] = &[&[test(2, !0, 0)]];
 /// personality(0xffffffff) only asks.
@@ -106,7 +113,9 @@ const SENDMSG_COPIES: &[&[Test]] = &[&[test(2, 0x400_0000, 0)]];
 const SENDTO: Place = ForwardIf { tests: SENDTO_COPIES, otherwise: Otherwise::Home };
 const SENDMSG: Place = ForwardIf { tests: SENDMSG_COPIES, otherwise: Otherwise::Home };
 const HANDLE: Place = ForwardIf { tests: SHORT_MOUNT_ID, otherwise: Otherwise::Home };
-const CLOCK_READ: Place = LocalIf { tests: CLOCK_LOCAL, otherwise: Otherwise::Forward };
+const CLOCK_READ: Place = LocalIf { tests: CLOCK_SAME, otherwise: Otherwise::Special };
+const CLOCK_RESOLUTION: Place = LocalIf { tests: CLOCK_LOCAL, otherwise: Otherwise::Forward };
+const USAGE: Place = ForwardIf { tests: USAGE_OF_CHILDREN, otherwise: Otherwise::Special };
 const CLOCK_REAL: Place = ForwardIf { tests: CLOCK_NOT_CPU, otherwise: Otherwise::Home };
 const ITIMER_CALL: Place = LocalIf { tests: ITIMER_LOCAL, otherwise: Otherwise::Forward };
 
@@ -240,9 +249,9 @@ pub(crate) static CALLS: &[Call] = calls! {
     95 umask(mask: Mode) -> Octal, Forward, No, "the deputy creates the files";
     96 gettimeofday(tv: outs(Shape::Timeval), tz: outs(Shape::Timezone)) -> Zero, Local, No, "clocks are compared at session start; the vDSO answers it anyway";
     97 getrlimit(resource: Enum(&RLIMIT), rlim: outs(Shape::Rlimit)) -> Zero, Forward, No, "the deputy keeps the limits";
-    98 getrusage(who: Enum(&RUSAGE), usage: outs(Shape::Rusage)) -> Zero, Local, No, "CPU time is spent by the body";
+    98 getrusage(who: Enum(&RUSAGE), usage: outs(Shape::Rusage)) -> Zero, USAGE, No, "the caller's: the body's, and what was spent before elsewhere; children are home's";
     99 sysinfo(info: outs(Shape::Sysinfo)) -> Zero, Forward, No, "about home";
-    100 times(buf: outs(Shape::Tms)) -> Count, Local, No, "CPU time is spent by the body";
+    100 times(buf: outs(Shape::Tms)) -> Count, Forward, No, "children are home's; the body's own time is added";
     101 ptrace(request: Enum(&PTRACE), pid: Pid, addr: Addr, data: Addr) -> Value, Home, Plain, "a tracer needs its tracees beside it";
     102 getuid() -> Count, Forward, No, "credentials are the deputy's";
     103 syslog(type: Int, buf: got(2), len: Int) -> Count, Forward, Plain, "home's kernel log";
@@ -367,11 +376,11 @@ pub(crate) static CALLS: &[Call] = calls! {
     222 timer_create(clockid: Clock, sevp: ins(Shape::Sigevent), timerid: outs(Shape::I32)) -> Zero, CLOCK_REAL, No, "timers fire at home; CPU clocks tick in the body";
     223 timer_settime(timerid: Int, flags: Flags(&TIMER), new_value: ins(Shape::Itimerspec), old_value: outs(Shape::Itimerspec)) -> Zero, Forward, No, "timers are home's";
     224 timer_gettime(timerid: Int, curr_value: outs(Shape::Itimerspec)) -> Zero, Forward, No, "timers are home's";
-    225 timer_getoverrun(timerid: Int) -> Count, Forward, No, "timers are home's";
+    225 timer_getoverrun(timerid: Int) -> Count, Special, No, "of the signal that the body got last";
     226 timer_delete(timerid: Int) -> Zero, Forward, No, "timers are home's";
     227 clock_settime(clockid: Clock, tp: ins(Shape::Timespec)) -> Zero, Forward, No, "home's clock";
-    228 clock_gettime(clockid: Clock, tp: outs(Shape::Timespec)) -> Zero, CLOCK_READ, No, "a time namespace shifts the body's clocks to home's; others are asked there";
-    229 clock_getres(clockid: Clock, res: outs(Shape::Timespec)) -> Zero, CLOCK_READ, No, "a constant of the kernel";
+    228 clock_gettime(clockid: Clock, tp: outs(Shape::Timespec)) -> Zero, CLOCK_READ, No, "a time namespace shifts the body's clocks to home's; CPU clocks are the body's, and what was spent before elsewhere; others are asked at home";
+    229 clock_getres(clockid: Clock, res: outs(Shape::Timespec)) -> Zero, CLOCK_RESOLUTION, No, "a constant of the kernel";
     230 clock_nanosleep(clockid: Clock, flags: Flags(&TIMER), t: ins(Shape::Timespec), remain: Remains(Shape::Timespec)) -> Zero, CLOCK_REAL, Timed(CLOCK_NANOSLEEP), "sleeps where signals arrive; CPU clocks tick in the body";
     231 exit_group(status: Int) -> Never, Special, No, "ends at both ends";
     232 epoll_wait(epfd: Fd, events: Out(RetTimes(2, 12), Shape::EpollEvent), maxevents: Int, timeout: Int) -> Count, Forward, Timed(RelMillis(3)), "waits on home's descriptors";

@@ -151,6 +151,14 @@ static inline void mask_signal(int how, int sig)
     OK(sigprocmask(how, &set, NULL));
 }
 
+/* Whether this program is moved between machines while it runs. Each kernel counts the CPU time that was spent on it: a
+ * process that is whole at home sees home's count alone, so its CPU clocks may go back.
+ */
+static inline int moves(void)
+{
+    return getenv("GUEST_MOVES") != NULL;
+}
+
 static inline int64_t now_ns(clockid_t clock)
 {
     struct timespec ts;

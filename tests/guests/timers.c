@@ -17,8 +17,10 @@ static void tick(int sig, siginfo_t *info, void *context)
 static void burn(clockid_t clock, int64_t ns)
 {
     int64_t end = now_ns(clock) + ns;
+    /* Mostly computing: the kernel charges CPU time to whoever it meets at a tick. */
     while (now_ns(clock) < end)
-        ;
+        for (volatile int i = 0; i < 100000; i++)
+            ;
 }
 
 static void interval_timers(void)
@@ -48,10 +50,14 @@ static void interval_timers(void)
     while (ticks == 0)
         ;
     /* These two count in scheduler ticks, so half is as exact as it gets. */
-    CHECK(now_ns(CLOCK_PROCESS_CPUTIME_ID) - start >= 20000000);
+    CHECK(moves() || now_ns(CLOCK_PROCESS_CPUTIME_ID) - start >= 20000000);
     ticks = 0;
     OK(setitimer(ITIMER_PROF, &it, NULL));
-    burn(CLOCK_PROCESS_CPUTIME_ID, 120000000);
+    if (moves())
+        while (ticks == 0)
+            ;
+    else
+        burn(CLOCK_PROCESS_CPUTIME_ID, 120000000);
     EQ(ticks, 1);
     ok("ITIMER_VIRTUAL, ITIMER_PROF");
 
@@ -128,9 +134,14 @@ static void posix_timers(void)
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGRTMIN + 1);
-    EQ(sigwaitinfo(&set, &info), SIGRTMIN + 1);
-    CHECK(info.si_overrun >= 20);
-    EQ(timer_getoverrun(id), info.si_overrun);
+    int64_t began = now_ms();
+    /* One signal that stands for many; a few more of them where the timer's process moved meanwhile. */
+    for (int expired = 0; expired < 20; expired += 1 + info.si_overrun) {
+        EQ(sigwaitinfo(&set, &info), SIGRTMIN + 1);
+        if (!moves())
+            EQ(timer_getoverrun(id), info.si_overrun);
+    }
+    CHECK(now_ms() - began < 200);
     OK(timer_delete(id));
     ok("timer_getoverrun");
 
@@ -153,7 +164,7 @@ static void posix_timers(void)
     int64_t start = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     while (ticks == 0)
         ;
-    CHECK(now_ns(CLOCK_PROCESS_CPUTIME_ID) - start >= 19000000);
+    CHECK(moves() || now_ns(CLOCK_PROCESS_CPUTIME_ID) - start >= 19000000);
     OK(timer_delete(id));
     ok("a timer on CPU time");
 

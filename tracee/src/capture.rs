@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::clock::Cpu;
 use crate::foothold::Foothold;
-use crate::image::{Backing, FileRef, Layout, ThreadImage, Vma, vma};
+use crate::image::{Backing, CpuUsed, FileRef, Layout, ThreadImage, Vma, vma};
 use crate::inject::{InjectError, Injector};
 use crate::maps::Mapping;
 use crate::pagemap::Pagemap;
@@ -143,8 +144,52 @@ pub fn brk(injector: &mut Injector) -> Result<u64, InjectError> {
     Ok(injector.raw(libc::SYS_brk, [0; 6])? as u64)
 }
 
+/// Whose CPU time [`cpu`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The whole process's.
+    Process,
+    /// The thread's.
+    Thread,
+}
+
+/// CPU time that the kernel has counted for a stopped thread or its process. getrusage(2) rounds down to microseconds:
+/// rounded up here, so that no clock that goes on from it goes back.
+pub fn cpu(injector: &mut Injector, foothold: &Foothold, whose: Whose) -> Result<Cpu, InjectError> {
+    let who = match whose {
+        Whose::Process => libc::RUSAGE_SELF,
+        Whose::Thread => libc::RUSAGE_THREAD,
+    };
+    let scratch = foothold.scratch();
+    injector.call("getrusage", libc::SYS_getrusage, [who as u64, scratch, 0, 0, 0, 0])?;
+    let mut times = [0; 32];
+    memory::read_exact(injector.tid(), scratch, &mut times)?;
+    let word = |at: usize| u64::from_le_bytes(times[at..at + 8].try_into().unwrap_or_default());
+    let ns = |at: usize| (word(at) * 1_000_000 + word(at + 8) + 1) * 1000;
+    Ok(Cpu { user_ns: ns(0), system_ns: ns(16) })
+}
+/// The interval timers on CPU time that run.
+pub fn cpu_timers(injector: &mut Injector, foothold: &Foothold) -> Result<Vec<(u64, [u64; 4])>, InjectError> {
+    let mut running = Vec::new();
+    for which in CPU_TIMERS {
+        injector.call("getitimer", libc::SYS_getitimer, [which, foothold.scratch(), 0, 0, 0, 0])?;
+        let mut value = [0u64; 4];
+        for (i, word) in value.iter_mut().enumerate() {
+            *word = memory::read_u64(injector.tid(), foothold.scratch() + 8 * i as u64)?;
+        }
+        if value[2..] != [0, 0] {
+            running.push((which, value));
+        }
+    }
+    Ok(running)
+}
+
+/// ITIMER_VIRTUAL and ITIMER_PROF; ITIMER_REAL is the deputy's.
+const CPU_TIMERS: [u64; 2] = [1, 2];
+
 /// Takes the state of one thread. Its registers are those that the injector will put back; the caller makes them
-/// ready to run. With `fresh` (just exec'ed) nothing is registered with the kernel yet and nothing is asked.
+/// ready to run, and knows its CPU time. With `fresh` (just exec'ed) nothing is registered with the kernel yet and
+/// nothing is asked.
 pub fn thread(
     injector: &mut Injector,
     foothold: &Foothold,
@@ -163,6 +208,9 @@ pub fn thread(
         robust_list: (0, 0),
         clear_tid: 0,
         pending: Vec::new(),
+        cpu: CpuUsed::default(),
+        unfinished: None,
+        seen: 0,
     };
     image.pending = injector.thread().pending(false)?.iter().map(|info| info.0.to_vec()).collect();
     if fresh {

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Tid;
+use crate::clock::Cpu;
 use crate::ptrace::Rseq;
 use crate::regs::Regs;
 
@@ -29,6 +30,28 @@ pub struct Image {
     pub vdso: Option<(u64, u64)>,
     /// Resource limits that are enforced where the memory is: number, soft, hard.
     pub limits: Vec<(i32, u64, u64)>,
+    /// CPU time that the process has used so far.
+    pub cpu: CpuUsed,
+    /// Interval timers on CPU time that run: number and `struct itimerval` (interval and value, seconds and microseconds
+    /// of each). They count where the process computes.
+    pub cpu_timers: Vec<(u64, [u64; 4])>,
+}
+
+/// CPU time that a process or a thread has used up to the moment of its image. What it uses where the image goes
+/// comes on top: no kernel can be told to count from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuUsed {
+    /// By its bodies.
+    pub away: Cpu,
+    /// At home, where the kernel goes on counting.
+    pub home: Cpu,
+}
+
+impl CpuUsed {
+    /// Everywhere.
+    pub fn total(self) -> Cpu {
+        self.away + self.home
+    }
 }
 
 /// One mapping.
@@ -127,6 +150,30 @@ pub struct ThreadImage {
     pub clear_tid: u64,
     /// Thread-directed pending signals as raw siginfo.
     pub pending: Vec<Vec<u8>>,
+    /// CPU time that the thread has used so far.
+    pub cpu: CpuUsed,
+    /// The registers are those before a call that has begun already.
+    pub unfinished: Option<Unfinished>,
+    /// Number of the last signal from home that is in this image or was delivered before it was taken.
+    pub seen: u64,
+}
+
+/// A call that a move interrupted and that is made again, and what it has used up by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// Its number.
+    pub nr: u32,
+    /// What it has used up.
+    pub used: Used,
+}
+
+/// See [`Unfinished`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Used {
+    /// Time: it ends at this time of the process's CLOCK_MONOTONIC, in nanoseconds.
+    Until(u64),
+    /// Data: this many bytes are written.
+    Bytes(u64),
 }
 
 impl Image {

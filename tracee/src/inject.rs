@@ -196,6 +196,42 @@ impl Drop for Injector {
     }
 }
 
+/// Lets a stopped thread run on until it is outside of `range`, the vDSO's: half-way through a clock it holds pointers to
+/// pages that are others elsewhere (a time namespace has a page of its own). It goes on at most to a call that is
+/// trapped, which it will then make again.
+pub fn step_out(thread: Stopped, range: (u64, u64)) -> Result<Stopped, InjectError> {
+    /// A clock takes less than a hundred instructions, and a few times that if its page changes meanwhile.
+    const STEPS_MAX: usize = 5000;
+    let inside = |regs: &Regs| (range.0..range.1).contains(&regs.rip);
+    if !inside(&thread.regs()?) {
+        return Ok(thread);
+    }
+    let tid = thread.tid();
+    let mask = thread.sigmask()?;
+    thread.set_sigmask(u64::MAX)?;
+    let mut thread = thread;
+    for _ in 0..STEPS_MAX {
+        let running = thread.resume(Resume::Step, 0)?;
+        match wait::block(tid)? {
+            (_, Event::Stopped(stop), _) => {
+                thread = running.stopped();
+                let mut regs = thread.regs()?;
+                let trapped = stop == Stop::Seccomp;
+                if let (true, Some(nr)) = (trapped, regs.call()) {
+                    regs.rearm(nr);
+                    thread.set_regs(&regs)?;
+                }
+                if trapped || !inside(&regs) {
+                    break;
+                }
+            }
+            (tid, event, time) => return Err(InjectError::Gone(tid, event, time)),
+        }
+    }
+    thread.set_sigmask(mask)?;
+    Ok(thread)
+}
+
 /// Finds a `syscall` instruction in the vDSO of a process, for injection before there is a shim.
 pub fn vdso_site(tid: Tid, vdso_start: u64, vdso_end: u64) -> Result<u64, Errno> {
     let mut code = vec![0; (vdso_end - vdso_start) as usize];

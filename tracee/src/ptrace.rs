@@ -262,6 +262,17 @@ impl SigInfo {
         self.int(8)
     }
 
+    /// The timer and its overruns, of a signal from timer_create(2).
+    pub fn timer(&self) -> Option<(i32, i32)> {
+        const SI_TIMER: i32 = -2;
+        (self.code() == SI_TIMER).then(|| (self.int(16), self.int(20)))
+    }
+
+    /// Sets the overruns of a timer's signal.
+    pub fn set_overruns(&mut self, overruns: i32) {
+        self.0[20..24].copy_from_slice(&overruns.to_ne_bytes());
+    }
+
     /// The sender or child, for codes that have one.
     pub fn pid(&self) -> i32 {
         self.int(16)

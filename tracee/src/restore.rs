@@ -217,6 +217,29 @@ pub fn unregister(injector: &mut Injector, image: &ThreadImage) -> Result<(), In
     Ok(())
 }
 
+/// Starts the interval timers on CPU time.
+pub fn cpu_timers(
+    injector: &mut Injector,
+    foothold: &Foothold,
+    timers: &[(u64, [u64; 4])],
+) -> Result<(), InjectError> {
+    for (which, value) in timers {
+        write_words(injector, foothold.scratch(), value)?;
+        injector.call("setitimer", libc::SYS_setitimer, [*which, foothold.scratch(), 0, 0, 0, 0])?;
+    }
+    Ok(())
+}
+
+/// Stops them, where the process no longer computes.
+pub fn stop_cpu_timers(
+    injector: &mut Injector,
+    foothold: &Foothold,
+    timers: &[(u64, [u64; 4])],
+) -> Result<(), InjectError> {
+    let stopped: Vec<_> = timers.iter().map(|(which, _)| (*which, [0; 4])).collect();
+    cpu_timers(injector, foothold, &stopped)
+}
+
 /// Queues a signal on the thread itself or on its process with its true siginfo: to oneself every si_code is
 /// allowed (rt_sigqueueinfo(2)). `pid` and `tid` are as the process itself sees them.
 pub fn queue(

@@ -86,6 +86,8 @@ pub enum Up {
         mask: u64,
         /// Pending signals as raw siginfo: the thread's, then the process's.
         pending: Vec<ByteBuf>,
+        /// Number of the last signal from home that each thread of the process has seen.
+        seen: Vec<(ThreadKey, u64)>,
     },
     /// A mapping of a file: what is it?
     MapFile {
@@ -104,6 +106,8 @@ pub enum Up {
     },
     /// The ignored signals changed; holds for the whole process.
     Dispositions(Dispositions),
+    /// Number of the last signal that this thread has seen, so that home need not keep it.
+    Seen(u64),
     /// This thread has ended, the process goes on.
     ThreadEnd,
     /// For a trace of system calls, if home asked for one ([`Begin::trace_local`]).
@@ -147,8 +151,8 @@ pub struct Dispositions {
     pub ignored: u64,
     /// Signals with a handler.
     pub caught: u64,
-    /// SA_NOCLDWAIT on SIGCHLD.
-    pub no_child_wait: bool,
+    /// SA_NOCLDSTOP and SA_NOCLDWAIT of SIGCHLD.
+    pub child_flags: u64,
 }
 
 /// A forwarded call, marshalled.
@@ -168,6 +172,9 @@ pub struct Call {
     pub mask: Option<u64>,
     /// Number of the last signal of this thread that the node has seen.
     pub seen: u64,
+    /// When a wait ends that an earlier request for the same call began, where no argument says it (SO_RCVTIMEO): home's
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub until: Option<u64>,
 }
 
 /// One buffer of a call, as `syscall_table::plan` makes it.
@@ -211,8 +218,15 @@ pub enum Down {
 pub enum Outcome {
     /// The kernel's raw result.
     Done(i64),
-    /// A signal or a move interrupted it: the kernel's raw code, one of -512, -513, -514, -516 and -4.
-    Interrupted(i64),
+    /// A signal or a move interrupted it.
+    Interrupted {
+        /// The kernel's raw code, one of -512, -513, -514, -516 and -4.
+        code: i64,
+        /// See [`Call::until`].
+        until: Option<u64>,
+    },
+    /// A move cut a write short after so many bytes: the rest of it is still to be made.
+    Cut(i64),
     /// Not made, because a signal or a move came first.
     NotMade,
     /// The process must come home for it: the stay reason.
@@ -246,7 +260,7 @@ pub enum ToBody {
         image: ByteBuf,
         /// Keys of its threads, in the image's order.
         threads: Vec<ThreadKey>,
-        /// A body that this one follows (exec): end it first.
+        /// A body that this one follows (exec): end it first. The CPU time that it used is counted on by this one.
         replaces: Option<ProcessKey>,
         /// Signal dispositions as home knows them.
         dispositions: Dispositions,
@@ -300,13 +314,15 @@ pub enum FromBody {
     StopDefault(i32),
     /// A signal to `thread` (or any) must interrupt its deputy's call.
     Interrupt(ThreadKey),
-    /// The process has ended, and its pid is free on the node: the wait status, and the CPU time it took there in
-    /// seconds.
+    /// The process has ended, and its pid is free on the node: the wait status, and the CPU time it took.
     Ended {
         /// As in wait(2).
         status: i32,
-        /// User and system time in seconds.
+        /// User and system time of this body in seconds.
         cpu_s: f64,
+        /// User and system time in nanoseconds that the process has used away: of this body, of those that it
+        /// replaced, and what the image of the first of them came with.
+        away_ns: (u64, u64),
     },
 }
 

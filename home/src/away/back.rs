@@ -1,10 +1,11 @@
 //! Coming home: the deputy is given memory and registers back.
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use tracee::foothold::Foothold;
-use tracee::image::{FileRef, Image};
+use tracee::image::{FileRef, Image, Unfinished};
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Resume, Running, SigInfo, Stopped};
 use tracee::{Errno, Event, Stop, Tid, maps, memory, restore, wait};
@@ -42,6 +43,9 @@ impl Away {
         let threads = process.threads.clone();
         self.tell(key, &ToBody::Bring);
         for tid in threads {
+            if let Some(serving) = self.threads.get_mut(&tid).and_then(|deputy| deputy.serving.as_mut()) {
+                serving.moving = true;
+            }
             self.interrupt_call(tid);
         }
         true
@@ -82,13 +86,26 @@ impl Away {
         }
     }
 
+    /// Interrupts calls whose time is over although their arguments say more.
+    pub(super) fn end_waits(&mut self, now: Instant) {
+        for deputy in self.threads.values() {
+            if deputy.serving.as_ref().is_some_and(|serving| serving.until.is_some_and(|until| until <= now))
+                && let State::Running(running) = &deputy.state
+            {
+                // ESRCH: killed meanwhile.
+                running.interrupt().ok();
+            }
+        }
+    }
+
     /// When [`Away::give_up_late`] has something to do.
     pub fn move_deadline(&self) -> Option<Instant> {
         let coming = self.processes.values().filter_map(|process| match &process.phase {
             Phase::Coming(coming) => Some(coming.since + STOP_TIMEOUT),
             _ => None,
         });
-        coming.min()
+        let waits = self.threads.values().filter_map(|deputy| deputy.serving.as_ref()?.until);
+        coming.chain(waits).min()
     }
 
     /// The image is here: empty the deputy and map it.
@@ -108,6 +125,16 @@ impl Away {
             Err(error) => return self.fail(key, coming, &error.to_string()),
         };
         let mut signals = Vec::new();
+        // Signals that the image does not have: they were still on their way when it was taken.
+        let mut image = image;
+        for thread in &mut image.threads {
+            let Some(deputy) = self.threads.get_mut(&thread.tid) else { continue };
+            deputy.seen(thread.seen);
+            for signal in &deputy.unseen {
+                let pending = if signal.directed { &mut thread.pending } else { &mut image.pending };
+                pending.push(signal.info.clone());
+            }
+        }
         match self.refill(key, &coming, image, bytes.len() as u64, &mut signals) {
             Ok(()) => {}
             Err(InjectError::Gone(tid, event, time)) => self.on_thread_end(tid, event, time),
@@ -203,10 +230,17 @@ impl Away {
         let Phase::Refilling(refill) = std::mem::replace(&mut process.phase, Phase::Away) else { return };
         let coming = refill.coming.clone();
         let (bytes, pid) = (refill.bytes, process.pid);
+        let used = refill.image.cpu.away;
+        let thread_times = refill.image.threads.iter().map(|thread| (thread.tid, thread.cpu.away)).collect();
+        let unfinished = unfinished_calls(&refill.image);
         match finish(process, *refill) {
             Ok(threads) => {
                 self.tell(key, &ToBody::Release);
                 if let Some(process) = self.processes.remove(&key) {
+                    if let Some(from) = process.cpu_from {
+                        self.cpu.report(pid, from, used);
+                    }
+                    self.cpu.came_home(pid, thread_times);
                     self.forget(&process.threads, pid, &process.area);
                 }
                 let ms = coming.since.elapsed().as_secs_f64() * 1e3;
@@ -220,7 +254,7 @@ impl Away {
                     bytes,
                     failed: None,
                 }));
-                self.actions.push_back(Action::CameHome { pid, threads, stay: coming.stay });
+                self.actions.push_back(Action::CameHome { pid, threads, stay: coming.stay, unfinished });
             }
             Err(InjectError::Gone(tid, event, time)) => self.on_thread_end(tid, event, time),
             Err(error) => self.fail(key, coming, &error.to_string()),
@@ -321,7 +355,7 @@ impl Away {
             restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored & !no_longer)?;
             restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored | no_longer)?;
             restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored)?;
-            out::set_no_child_wait(&mut injector, &foothold, &dispositions)?;
+            out::set_child_flags(&mut injector, &foothold, &dispositions)?;
             *injector.mask_mut() = mask;
             injector.finish()
         });
@@ -434,12 +468,17 @@ fn open(injector: &mut Injector, foothold: &Foothold, file: &FileRef) -> Result<
     Ok((fd >= 0).then_some(fd as i32))
 }
 
+pub(super) fn unfinished_calls(image: &Image) -> HashMap<Tid, Unfinished> {
+    image.threads.iter().filter_map(|thread| Some((thread.tid, thread.unfinished?))).collect()
+}
+
 /// All pages are there: registers, dispositions, pending signals; then our pages go.
 fn finish(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, InjectError> {
     let (pid, foothold, image) = (process.pid, process.foothold, &refill.image);
     let Some(mut injector) = refill.leader.take() else { return Err(Errno::ESRCH.into()) };
     restore::set_layout(&mut injector, &foothold, &image.layout)?;
     restore::set_actions(&mut injector, &foothold, &image.actions, image.ignored)?;
+    restore::cpu_timers(&mut injector, &foothold, &image.cpu_timers)?;
     let mut threads = Vec::new();
     for stopped in refill.others.drain(..) {
         let tid = stopped.tid();

@@ -1,12 +1,13 @@
 //! Deputies: what is kept of each, and what their stops mean.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
 use tracee::area::{Area, Posted};
+use tracee::clock::Cpu;
 use tracee::errno::restart;
 use tracee::foothold::Foothold;
 use tracee::image::Image;
@@ -38,6 +39,8 @@ pub struct Process {
     pub(super) released: bool,
     /// A move home was given up; what the node had sent of it may still arrive until it says so.
     pub(super) giving_up: bool,
+    /// CPU time that it had used away before its body, which will report it together with its own; `None` after that.
+    pub(super) cpu_from: Option<Cpu>,
 }
 
 /// Where a process is between home and node.
@@ -142,6 +145,8 @@ pub struct Deputy {
     pub(super) serving: Option<Serving>,
     /// Signals shipped so far.
     pub(super) signals: u64,
+    /// Those that the node may not have seen.
+    pub(super) unseen: VecDeque<Shipped>,
     /// A signal that must act on the deputy itself.
     pub(super) pass: Option<i32>,
     /// Keys of the child that the fork in progress made.
@@ -152,6 +157,14 @@ pub struct Deputy {
     pub(super) exec_pending: Vec<ByteBuf>,
     /// Its body has ended; it is on its way out itself.
     pub(super) ending: bool,
+}
+
+/// A signal on its way to a body.
+pub(super) struct Shipped {
+    number: u64,
+    /// For the thread rather than its process.
+    pub(super) directed: bool,
+    pub(super) info: Vec<u8>,
 }
 
 pub(super) enum State {
@@ -169,6 +182,11 @@ pub(super) struct Serving {
     pub(super) nr: u32,
     pub(super) args: [u64; 6],
     pub(super) mask: Option<u64>,
+    pub(super) since: Instant,
+    /// A move has interrupted it.
+    pub(super) moving: bool,
+    /// When a wait of a socket is over that an earlier request for this call began.
+    pub(super) until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,6 +325,10 @@ impl Away {
     fn interrupt_in_call(&mut self, tid: Tid, stopped: &Stopped) {
         let Some(deputy) = self.threads.get(&tid) else { return };
         let Some(process) = self.processes.get(&deputy.process) else { return };
+        if deputy.serving.is_none() {
+            // Between calls, or on its way out: nothing may stop that.
+            return;
+        }
         let Ok(mut regs) = stopped.regs() else { return };
         let at = |offset| process.foothold.entry(offset);
         let posted = process.area.with(|area| area.state(deputy.slot)) == Some(shim::slot::POSTED);
@@ -352,7 +374,9 @@ impl Away {
             SI_TIMER => several.is_some_and(|pid| procfs::timer_of_thread(pid, word(16))),
             _ => false,
         };
-        let message = Down::Signal { number: deputy.signals, thread: directed, info: info.into() };
+        let number = deputy.signals;
+        deputy.unseen.push_back(Shipped { number, directed, info: info.clone() });
+        let message = Down::Signal { number, thread: directed, info: info.into() };
         let key = deputy.key;
         self.link.send(session::thread_channel(key), message::encode(&message)).ok();
     }
@@ -429,10 +453,12 @@ impl Away {
                 frozen: false,
                 released: false,
                 giving_up: false,
+                cpu_from: Some(Cpu::default()),
             };
             let parent = self.processes.get(&parent_key).map_or(0, |parent| parent.pid);
             self.processes.insert(process_key, process);
             self.pids.insert(child, process_key);
+            self.cpu.born(child);
             self.actions.push_back(Action::Forked { parent, child });
         }
         if let Ok(mut regs) = first.regs() {
@@ -459,8 +485,15 @@ impl Away {
         // An exec by another thread than the leader takes the leader's tid.
         let former = stopped.event_message().unwrap_or(tid as u64) as Tid;
         let Some(key) = self.pids.get(&tid).copied() else { return };
-        let pending = self.threads.get(&former).map(|deputy| deputy.exec_pending.clone()).unwrap_or_default();
+        let mut pending =
+            self.threads.get(&former).map(|deputy| deputy.exec_pending.clone()).unwrap_or_default();
         let Some(process) = self.processes.remove(&key) else { return };
+        for thread in &process.threads {
+            // Those for a thread that is gone are gone with it.
+            let unseen = self.threads.get_mut(thread).map(|deputy| std::mem::take(&mut deputy.unseen));
+            let unseen = unseen.into_iter().flatten().filter(|signal| !signal.directed || *thread == former);
+            pending.extend(unseen.map(|signal| ByteBuf::from(signal.info)));
+        }
         self.pids.remove(&tid);
         for thread in &process.threads {
             if let Some(deputy) = self.threads.remove(thread) {
@@ -469,10 +502,16 @@ impl Away {
             }
         }
         self.threads.remove(&tid);
-        self.tell(key, &ToBody::Release);
         match super::out::settle_exec(stopped, pending) {
-            Ok(thread) => self.actions.push_back(Action::Execed { pid: tid, thread }),
-            Err((event, time)) => self.actions.push_back(Action::Ended { pid: tid, event, time }),
+            Ok(thread) => {
+                // Until the fresh image is sent, or stays.
+                self.replaced.insert(tid, (key, process.cpu_from));
+                self.actions.push_back(Action::Execed { pid: tid, thread });
+            }
+            Err((event, time)) => {
+                self.let_go(key, tid, process.cpu_from);
+                self.actions.push_back(Action::Ended { pid: tid, event, time });
+            }
         }
     }
 
@@ -518,6 +557,13 @@ impl Away {
 }
 
 impl Deputy {
+    /// The node has seen the signals up to this number.
+    pub(super) fn seen(&mut self, number: u64) {
+        while self.unseen.front().is_some_and(|signal| signal.number <= number) {
+            self.unseen.pop_front();
+        }
+    }
+
     pub(super) fn new(key: ThreadKey, process: ProcessKey, slot: u64) -> Deputy {
         Deputy {
             key,
@@ -526,6 +572,7 @@ impl Deputy {
             state: State::Busy,
             serving: None,
             signals: 0,
+            unseen: VecDeque::new(),
             pass: None,
             child: None,
             mask: 0,

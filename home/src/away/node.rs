@@ -76,6 +76,8 @@ impl Away {
             next_key: 0,
             actions: VecDeque::new(),
             sending: VecDeque::new(),
+            replaced: HashMap::new(),
+            cpu: Default::default(),
             nearness: super::nearness::Nearness::new(),
             counts: Counts::default(),
         }

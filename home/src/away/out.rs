@@ -1,20 +1,22 @@
 //! Leaving home: capture, send, and, once the node has built the body, hollow the process into a deputy.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use serde_bytes::ByteBuf;
 use tracee::area::{Area, take_fd};
-use tracee::capture::{self, CaptureError, PageReader};
+use tracee::capture::{self, CaptureError, PageReader, Whose};
 use tracee::errno::restart;
 use tracee::foothold::Foothold;
-use tracee::image::{Backing, Image, hole};
-use tracee::inject::{InjectError, Injector, vdso_site};
+use tracee::image::{Backing, CpuUsed, Image, Unfinished, hole};
+use tracee::inject::{InjectError, Injector, step_out, vdso_site};
 use tracee::ptrace::{Resume, Running, Stopped};
 use tracee::wait::CpuTime;
 use tracee::{Errno, Event, Stop, Tid, maps, restore, wait};
 use wire::message;
 use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 
+use super::back::unfinished_calls;
 use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
 use crate::process::{INIT, INIT_STAYS, options};
@@ -111,7 +113,8 @@ pub(super) fn remove_foothold(
 }
 
 impl Away {
-    /// Sends a process out. Its threads are stopped, leader first, in any state. `fresh` when it has just exec'ed.
+    /// Sends a process out. Its threads are stopped, leader first, in any state. `fresh` when it has just exec'ed;
+    /// `unfinished` has what their interrupted calls have used up.
     /// From here on the process is ours until [`Action::CameHome`] or [`Action::Ended`].
     pub fn send_out(
         &mut self,
@@ -119,26 +122,29 @@ impl Away {
         threads: Vec<Stopped>,
         fresh: bool,
         reason: &str,
+        unfinished: &HashMap<Tid, Unfinished>,
     ) -> Result<(), NotSent> {
         let since = Instant::now();
         let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
-        match self.capture(pid, threads, fresh) {
+        let old = self.replaced.remove(&pid);
+        match self.capture(pid, threads, fresh, unfinished) {
             Ok((threads, image, ours, dispositions)) => {
                 let key = ProcessKey(self.key());
                 let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.key())).collect();
+                let cpu_from = old.and_then(|(_, from)| from).unwrap_or(image.cpu.away);
                 let encoded = message::encode(&image);
                 let mut bytes = encoded.len() as u64;
                 let place = ToBody::Place {
                     image: encoded.into(),
                     threads: keys.clone(),
-                    replaces: None,
+                    replaces: old.map(|(old, _)| old),
                     dispositions,
                 };
                 self.tell(key, &place);
                 match self.send_pages(key, pid, &image) {
                     Ok(sent) => bytes += sent,
                     Err(error) => {
-                        self.tell(key, &ToBody::Release);
+                        self.let_go(key, pid, Some(cpu_from));
                         return Err(self.undo(
                             pid,
                             threads,
@@ -170,16 +176,24 @@ impl Away {
                         frozen: false,
                         released: false,
                         giving_up: false,
+                        cpu_from: Some(cpu_from),
                     },
                 );
                 self.pids.insert(pid, key);
                 Ok(())
             }
-            Err(Failed::Stay(threads, ours, why)) => Err(match ours.is_empty() {
-                false => self.undo(pid, threads, &ours, why),
-                true => NotSent::Stay(threads, why),
-            }),
-            Err(Failed::Gone(event, time)) => Err(NotSent::Gone(event, time)),
+            Err(failed) => {
+                if let Some((old, from)) = old {
+                    self.let_go(old, pid, from);
+                }
+                Err(match failed {
+                    Failed::Stay(threads, ours, why) if !ours.is_empty() => {
+                        self.undo(pid, threads, &ours, why)
+                    }
+                    Failed::Stay(threads, _, why) => NotSent::Stay(threads, why),
+                    Failed::Gone(event, time) => NotSent::Gone(event, time),
+                })
+            }
         }
     }
 
@@ -205,6 +219,7 @@ impl Away {
         pid: Tid,
         threads: Vec<Stopped>,
         fresh: bool,
+        unfinished: &HashMap<Tid, Unfinished>,
     ) -> Result<(Vec<Stopped>, Image, Ours, Dispositions), Failed> {
         if pid == INIT {
             return Err(Failed::Stay(threads, Vec::new(), INIT_STAYS.into()));
@@ -215,6 +230,8 @@ impl Away {
                 return Err(Failed::Stay(threads, Vec::new(), format!("reading its maps: {error}")));
             }
         };
+        let away = self.cpu.own(pid);
+        let away_of = |tid| self.cpu.thread(pid, tid);
         let contents = &mut self.contents;
         let vmas = capture::vmas(&mappings, &[], |mapping| {
             let named = contents.of_mapping(pid, mapping).map_err(CaptureError::Stay)?;
@@ -227,11 +244,6 @@ impl Away {
             Ok(vmas) => vmas,
             Err(error) => return Err(Failed::Stay(threads, Vec::new(), error.to_string())),
         };
-        for thread in &threads {
-            if let Some(why) = unfinished_call(thread) {
-                return Err(Failed::Stay(threads, Vec::new(), why));
-            }
-        }
         let Some(base) = hole(&taken(&mappings), Foothold::BYTES) else {
             return Err(Failed::Stay(threads, Vec::new(), "no room for the shim".into()));
         };
@@ -243,8 +255,10 @@ impl Away {
         let mut done = Vec::new();
         // What we have mapped so far, for the case that it stays.
         let mut ours = Vec::new();
+        let vdso = capture::vdso_range(&mappings).unwrap_or_default();
         let mut captured = (|| {
-            settle_call(&leader)?;
+            settle_call(&leader, unfinished.get(&pid))?;
+            let leader = step_out(leader, vdso)?;
             let mut injector = injector(leader, &mappings)?;
             let foothold = Foothold::install(&mut injector, base)?;
             ours.push(foothold.range());
@@ -267,7 +281,11 @@ impl Away {
             let mapped = Ours { foothold, area, area_base };
             let mut layout = capture::layout(pid)?;
             layout.brk = capture::brk(&mut injector)?;
-            let thread = capture::thread(&mut injector, &foothold, pid, fresh)?;
+            let mut thread = capture::thread(&mut injector, &foothold, pid, fresh)?;
+            let home = capture::cpu(&mut injector, &foothold, Whose::Thread)?;
+            thread.cpu = CpuUsed { away: away_of(pid), home };
+            let home = capture::cpu(&mut injector, &foothold, Whose::Process)?;
+            thread.unfinished = unfinished.get(&pid).copied();
             let (actions, ignored) = capture::actions(&mut injector, &foothold)?;
             let pending = injector.thread().pending(true)?;
             let image = Image {
@@ -279,6 +297,8 @@ impl Away {
                 pending: pending.iter().map(|info| info.0.to_vec()).collect(),
                 vdso: capture::vdso_range(&mappings),
                 limits: capture::limits(pid),
+                cpu: CpuUsed { away, home },
+                cpu_timers: capture::cpu_timers(&mut injector, &foothold)?,
             };
             done.push(injector.finish()?);
             Ok((image, mapped))
@@ -289,9 +309,14 @@ impl Away {
                 Ok((mut image, mapped)) => {
                     let foothold = &mapped.foothold;
                     (|| {
-                        settle_call(&stopped)?;
+                        settle_call(&stopped, unfinished.get(&tid))?;
+                        let stopped = step_out(stopped, vdso)?;
                         let mut injector = Injector::new(stopped, foothold.site())?;
-                        image.threads.push(capture::thread(&mut injector, foothold, tid, false)?);
+                        let mut thread = capture::thread(&mut injector, foothold, tid, false)?;
+                        let home = capture::cpu(&mut injector, foothold, Whose::Thread)?;
+                        thread.cpu = CpuUsed { away: away_of(tid), home };
+                        thread.unfinished = unfinished.get(&tid).copied();
+                        image.threads.push(thread);
                         done.push(injector.finish()?);
                         Ok(image)
                     })()
@@ -306,12 +331,10 @@ impl Away {
         }
         match captured {
             Ok((image, mapped)) => {
-                let no_child_wait = image
-                    .actions
-                    .iter()
-                    .any(|(number, action)| *number == SIGCHLD && action[1] & SA_NOCLDWAIT != 0);
+                let child = image.actions.iter().find(|(number, _)| *number == SIGCHLD);
+                let child_flags = child.map_or(0, |(_, action)| action[1] & CHILD_FLAGS);
                 let caught = image.actions.iter().fold(0, |set, (number, _)| set | 1 << (number - 1));
-                let dispositions = Dispositions { ignored: image.ignored, caught, no_child_wait };
+                let dispositions = Dispositions { ignored: image.ignored, caught, child_flags };
                 Ok((done, image, mapped, dispositions))
             }
             Err(CaptureError::Inject(InjectError::Gone(_, event, time))) => Err(Failed::Gone(event, time)),
@@ -410,7 +433,8 @@ impl Away {
         keep.extend(process.vdso);
         restore::wipe(&mut injector, &keep)?;
         restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
-        set_no_child_wait(&mut injector, &foothold, &process.dispositions)?;
+        set_child_flags(&mut injector, &foothold, &process.dispositions)?;
+        restore::stop_cpu_timers(&mut injector, &foothold, &leaving.image.cpu_timers)?;
         flush_pending(&mut injector, &foothold, &leaving.image)?;
         let mask = process.idle_mask();
         injector.saved_mut().orig_rax = u64::MAX;
@@ -447,7 +471,11 @@ impl Away {
         }
         let Some(process) = self.processes.remove(&key) else { return };
         let Phase::Leaving(leaving) = process.phase else { return };
+        if let Some(from) = process.cpu_from {
+            self.cpu.expect(key, process.pid, from);
+        }
         self.forget(&process.threads, process.pid, &SharedArea::none());
+        let unfinished = unfinished_calls(&leaving.image);
         self.actions.push_back(Action::Moved(Move {
             pid: process.pid,
             from: "home".into(),
@@ -461,7 +489,12 @@ impl Away {
         let ours = [process.foothold.range(), (process.area_base, process.area_base + process.area.bytes())];
         match self.undo(process.pid, leaving.threads, &ours, why.into()) {
             NotSent::Stay(threads, why) => {
-                self.actions.push_back(Action::CameHome { pid: process.pid, threads, stay: Some(why) });
+                self.actions.push_back(Action::CameHome {
+                    pid: process.pid,
+                    threads,
+                    stay: Some(why),
+                    unfinished,
+                });
             }
             NotSent::Gone(event, time) => {
                 self.actions.push_back(Action::Ended { pid: process.pid, event, time });
@@ -548,16 +581,23 @@ fn flush_pending(injector: &mut Injector, foothold: &Foothold, image: &Image) ->
     Ok(())
 }
 
-/// Mirrors what SIGCHLD's disposition means for zombies.
-pub(super) fn set_no_child_wait(
+/// Mirrors what SIGCHLD's disposition means for zombies, and whether it comes for children that stop or go on: one of
+/// those that is pending would swallow the one for the end.
+pub(super) fn set_child_flags(
     injector: &mut Injector,
     foothold: &Foothold,
     dispositions: &Dispositions,
 ) -> Result<(), InjectError> {
-    let ignored = dispositions.ignored >> (SIGCHLD - 1) & 1;
-    if ignored == 0 && dispositions.no_child_wait {
-        let words: Vec<u8> =
-            [0, SA_NOCLDWAIT, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+    if dispositions.ignored >> (SIGCHLD - 1) & 1 != 0 {
+        return Ok(());
+    }
+    let args = [SIGCHLD as u64, 0, foothold.scratch(), 8, 0, 0];
+    injector.call("rt_sigaction", RT_SIGACTION, args)?;
+    let flags = tracee::memory::read_u64(injector.tid(), foothold.scratch() + 8)?;
+    // Only a change: setting the default drops a pending SIGCHLD.
+    if dispositions.child_flags != flags & CHILD_FLAGS {
+        let flags = dispositions.child_flags & CHILD_FLAGS;
+        let words: Vec<u8> = [0, flags, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
         tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
         let args = [SIGCHLD as u64, foothold.scratch(), 0, 8, 0, 0];
         injector.call("rt_sigaction", RT_SIGACTION, args)?;
@@ -566,15 +606,18 @@ pub(super) fn set_no_child_wait(
 }
 
 /// Makes a thread that was interrupted in a call ready to make it again at the node.
-fn settle_call(stopped: &Stopped) -> Result<(), Errno> {
+fn settle_call(stopped: &Stopped, unfinished: Option<&Unfinished>) -> Result<(), Errno> {
     let mut regs = stopped.regs()?;
     let Some(nr) = regs.call() else { return Ok(()) };
-    match regs.ret() {
-        restart::SYS | restart::NOINTR | restart::NOHAND => regs.rearm(nr),
-        // A futex with a relative timeout: a spurious wake-up, as futex(2) allows.
-        restart::BLOCK if nr == FUTEX => regs.finish_call(0),
+    match (regs.ret(), unfinished) {
+        // restart_syscall, or the call itself.
+        (ret, Some(unfinished)) if restart::is_code(ret) || ret == -4 => regs.rearm(unfinished.nr),
+        (restart::SYS | restart::NOINTR | restart::NOHAND, None) => regs.rearm(nr),
+        // Absolute, or the supervisor would have said when it ends.
+        (restart::BLOCK, None) if nr == RESTART_SYSCALL => regs.rearm(FUTEX),
+        (restart::BLOCK, None) => regs.rearm(nr),
         // Calls that answer EINTR after a mere stop, see signal(7).
-        -4 if EINTR_AFTER_STOP.contains(&nr) => regs.rearm(nr),
+        (-4, None) if EINTR_AFTER_STOP.contains(&nr) => regs.rearm(nr),
         _ => {
             regs.orig_rax = u64::MAX;
         }
@@ -582,16 +625,7 @@ fn settle_call(stopped: &Stopped) -> Result<(), Errno> {
     stopped.set_regs(&regs)
 }
 
-/// A timed call whose deadline only the kernel knows cannot be made again with what remains.
-fn unfinished_call(stopped: &Stopped) -> Option<String> {
-    let regs = stopped.regs().ok()?;
-    let nr = regs.call()?;
-    (regs.ret() == restart::BLOCK && nr != FUTEX).then(|| {
-        let name = syscall_table::by_number(nr).map_or("a timed call", |call| call.name);
-        format!("it sleeps in {name}, whose deadline only this kernel knows")
-    })
-}
-
+const RESTART_SYSCALL: u32 = 219;
 const FUTEX: u32 = 202;
 /// epoll_wait, epoll_pwait, epoll_pwait2, semop, semtimedop, rt_sigtimedwait, recvfrom, recvmsg, accept, read.
 const EINTR_AFTER_STOP: [u32; 10] = [232, 281, 441, 65, 220, 128, 45, 47, 43, 0];
@@ -602,7 +636,8 @@ const RT_SIGACTION: i64 = 13;
 const MEMFD_CREATE: i64 = 319;
 const MAP_SHARED_FIXED: u64 = 0x10_0001;
 const SIGCHLD: i32 = 17;
-const SA_NOCLDWAIT: u64 = 2;
+/// SA_NOCLDSTOP, SA_NOCLDWAIT.
+const CHILD_FLAGS: u64 = 3;
 
 mod libc_errno {
     pub(super) const ENOEXEC: i32 = 8;

@@ -1,23 +1,30 @@
 //! Requests of bodies: checked, executed by the deputy, answered.
 
 use std::fs::{self, File};
+use std::time::Instant;
 
 use serde_bytes::ByteBuf;
 use syscall_table::{self as table, At, Where};
-use tracee::Tid;
 use tracee::errno::restart;
+use tracee::{Tid, clock};
 use wire::session::{Call, Outcome, Up};
 
 use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
+use crate::procfs;
+use crate::supervisor::{blocks_until_written, socket_timeout_of, timeout_kind};
 
-/// prctl, setrlimit, prlimit64: done at both ends.
-const BOTH_SIDES: [u32; 3] = [157, 160, 302];
+/// prctl, setrlimit, timer_getoverrun, prlimit64: done at both ends, or at either. clock_gettime: which clocks are home's
+/// is for the node to see.
+const BOTH_SIDES: [u32; 5] = [157, 160, 225, 228, 302];
 /// read, write, pread64, pwrite64, readv, writev, preadv, pwritev, preadv2, pwritev2, fsync, fdatasync.
 const DATA_CALLS: [u32; 12] = [0, 1, 17, 18, 19, 20, 295, 296, 327, 328, 74, 75];
 /// close, dup2, dup3, close_range: what they close is closed whether or not a signal comes, and few programs would
 /// look for EINTR.
 const CLOSING_CALLS: [u32; 4] = [3, 33, 292, 436];
+/// read, write, readv, writev, connect, accept, sendto, recvfrom, sendmsg, recvmsg, accept4.
+const NONBLOCKING_CALLS: [u32; 11] = [0, 1, 19, 20, 42, 43, 44, 45, 46, 47, 288];
+const O_NONBLOCK: u32 = 0o4000;
 const CLONE: u32 = 56;
 const EXECVE: u32 = 59;
 const EXIT: u32 = 60;
@@ -50,11 +57,19 @@ impl Away {
                     nr: CLONE,
                     args: [flags | u64::from(exit_signal & 0xff), 0, 0, 0, 0, 0],
                     mask: None,
+                    since: Instant::now(),
+                    moving: false,
+                    until: None,
                 };
                 self.serve(tid, serving);
                 Ok(())
             }
-            Up::Exec { seq, dir, flags, path, argv, envp, mask, pending } => {
+            Up::Exec { seq, dir, flags, path, argv, envp, mask, pending, seen } => {
+                for (key, number) in seen {
+                    if let Some(deputy) = self.keys.get(&key).and_then(|tid| self.threads.get_mut(tid)) {
+                        deputy.seen(number);
+                    }
+                }
                 if self.ready(tid, seq) {
                     self.nearness.end();
                     self.exec(tid, seq, (dir, flags), &path, &argv, &envp, mask, pending);
@@ -67,6 +82,12 @@ impl Away {
                     *self.counts.gone_home.entry(reason.clone()).or_default() += 1;
                 }
                 self.reply(tid, seq, outcome, Vec::new());
+                Ok(())
+            }
+            Up::Seen(number) => {
+                if let Some(deputy) = self.threads.get_mut(&tid) {
+                    deputy.seen(number);
+                }
                 Ok(())
             }
             Up::Dispositions(dispositions) => {
@@ -111,13 +132,15 @@ impl Away {
         if !self.ready(tid, call.seq) {
             return Ok(());
         }
-        let Some(deputy) = self.threads.get(&tid) else { return Ok(()) };
+        let Some(deputy) = self.threads.get_mut(&tid) else { return Ok(()) };
+        deputy.seen(call.seen);
         let crossed = call.mask.is_some() && call.seen < deputy.signals;
         if crossed && !self.is_prompt(tid, call.nr, &call.args) {
             // A signal is on its way to the body: this call could block past it.
             self.reply(tid, call.seq, Outcome::NotMade, Vec::new());
             return Ok(());
         }
+        let Some(deputy) = self.threads.get(&tid) else { return Ok(()) };
         let places = places(&call).ok_or("the node sent a call with buffers beyond the window")?;
         let Some(process) = self.processes.get(&deputy.process) else { return Ok(()) };
         let window = process.area_base + shim::area::window(deputy.slot);
@@ -153,20 +176,36 @@ impl Away {
         } else {
             self.nearness.end();
         }
-        let serving =
-            Serving { seq: call.seq, what: What::Call, places, bufs, nr: call.nr, args, mask: call.mask };
+        let serving = Serving {
+            seq: call.seq,
+            what: What::Call,
+            places,
+            bufs,
+            nr: call.nr,
+            args,
+            mask: call.mask,
+            since: Instant::now(),
+            moving: false,
+            until: call.until.map(clock::at_monotonic),
+        };
         self.serve(tid, serving);
         Ok(())
     }
 
     /// Whether a call that may block in general does not for what it is about: data of regular files comes and goes
-    /// without an end to the wait that a signal could be, and such a call never answers EINTR.
+    /// without an end to the wait that a signal could be, and so does that of O_NONBLOCK descriptors. Such a call never
+    /// answers EINTR.
     fn is_prompt(&self, tid: Tid, nr: u32, args: &[u64; 6]) -> bool {
         if CLOSING_CALLS.contains(&nr) {
             return true;
         }
         let pid = self.threads.get(&tid).and_then(|deputy| self.processes.get(&deputy.process));
         let Some(pid) = pid.map(|process| process.pid) else { return false };
+        if NONBLOCKING_CALLS.contains(&nr)
+            && procfs::descriptor_flags(pid, args[0] as i32).is_some_and(|flags| flags & O_NONBLOCK != 0)
+        {
+            return true;
+        }
         DATA_CALLS.contains(&nr)
             && fs::metadata(format!("/proc/{pid}/fd/{}", args[0] as i32))
                 .is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
@@ -208,14 +247,26 @@ impl Away {
         }
         let Some(deputy) = self.threads.get(&tid) else { return };
         let Some(process) = self.processes.get(&deputy.process) else { return };
-        let outs = process.area.with(|area| collect(area, slot, &serving, ret)).unwrap_or_default();
+        let (pid, window) = (process.pid, process.area_base + shim::area::window(slot));
+        let mut outs = process.area.with(|area| collect(area, slot, &serving, ret)).unwrap_or_default();
+        if serving.what == What::Call && ret >= 0 {
+            self.count_cpu(pid, &serving, window, ret, &mut outs);
+        }
+        let interrupted = restart::is_code(ret) || ret == -4;
         let outcome = match (serving.what, child) {
             (What::Fork { .. }, Some((_, process, thread))) if ret > 0 => {
                 Outcome::Forked { tid: ret as i32, process, thread }
             }
             _ if ret == shim::NOT_MADE => Outcome::NotMade,
+            _ if interrupted && serving.until.is_some_and(|until| until <= Instant::now()) => {
+                Outcome::Done(table::at_deadline(serving.nr).unwrap_or(ret))
+            }
             // EINTR without a handler: a stop of ours did it, since deputies have no handlers.
-            _ if restart::is_code(ret) || ret == -4 => Outcome::Interrupted(ret),
+            _ if interrupted => {
+                let until = serving.until.or_else(|| end_of_wait(tid, &serving, ret));
+                Outcome::Interrupted { code: ret, until: until.map(clock::monotonic_of) }
+            }
+            _ if serving.moving && ret > 0 && was_cut(tid, &serving, ret) => Outcome::Cut(ret),
             _ => Outcome::Done(ret),
         };
         if serving.what != What::Quiet {
@@ -274,6 +325,9 @@ impl Away {
             nr,
             args,
             mask: Some(mask),
+            since: Instant::now(),
+            moving: false,
+            until: None,
         };
         // The new image inherits the mask, so it must be the body's exactly, not joined with the ignored signals.
         if let Some(deputy) = self.threads.get_mut(&tid) {
@@ -297,13 +351,7 @@ impl Away {
         };
         let link = format!("/proc/{pid}/fd/{fd}");
         let Ok(path) = fs::read_link(&link) else { return Outcome::Done(-EBADF) };
-        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
-        let mode = info
-            .lines()
-            .find_map(|line| line.strip_prefix("flags:"))
-            .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
-            .unwrap_or(0)
-            & O_ACCMODE;
+        let mode = procfs::descriptor_flags(pid, fd).unwrap_or(0) & O_ACCMODE;
         if mode == O_WRONLY {
             return Outcome::Done(-EACCES);
         }
@@ -338,11 +386,27 @@ impl Away {
         let old = process.dispositions;
         process.dispositions = dispositions;
         let now = process.idle_mask();
-        let reaping = |d: &wire::session::Dispositions| (d.ignored >> 16 & 1, d.no_child_wait);
+        let reaping = |d: &wire::session::Dispositions| (d.ignored >> 16 & 1, d.child_flags);
         if before != now || old.ignored != dispositions.ignored || reaping(&old) != reaping(&dispositions) {
             self.mirror_by_injection(tid, before & !now);
         }
     }
+}
+
+/// When the wait of a socket's call is over that was interrupted. Only one with a timeout of the socket's answers EINTR to
+/// a mere stop (signal(7)).
+fn end_of_wait(tid: Tid, serving: &Serving, ret: i64) -> Option<Instant> {
+    let name = table::by_number(serving.nr)?.name;
+    let which = timeout_kind(name).filter(|_| ret == -4)?;
+    serving.since.checked_add(socket_timeout_of(tid, serving.args[0], which)?)
+}
+
+/// Whether a write ended early because we stopped it.
+fn was_cut(tid: Tid, serving: &Serving, ret: i64) -> bool {
+    let Some(call) = table::by_number(serving.nr) else { return false };
+    matches!(call.name, "write" | "sendto")
+        && (ret as u64) < serving.args[2]
+        && blocks_until_written(tid, serving.args[0], call.name, serving.args[3])
 }
 
 fn collect(area: &tracee::area::Area, slot: u64, serving: &Serving, ret: i64) -> Vec<(u16, u32, ByteBuf)> {

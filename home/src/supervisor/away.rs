@@ -1,7 +1,10 @@
 //! Processes whose computation is elsewhere: when they go, when they come back, and who is told.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use tracee::clock::{self, Asleep};
+use tracee::image::Unfinished;
 use tracee::{Event, Running, Stop, Stopped, Tid, wait};
 
 use super::{Next, Source, Supervisor, Timer};
@@ -16,6 +19,9 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 const REVISIT_FIRST: Duration = Duration::from_millis(10);
 const REVISIT_LAST: Duration = Duration::from_secs(2);
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
+
+/// Interrupted calls of threads.
+type Calls = HashMap<Tid, Unfinished>;
 
 /// What the supervisor keeps of the node beside the away processes themselves.
 #[derive(Default)]
@@ -38,6 +44,9 @@ fn stay_reason(pid: Tid) -> Option<String> {
     }
     if let Some(path) = procfs::open_view(pid) {
         return Some(format!("{path} is open"));
+    }
+    if procfs::has_cpu_timer(pid) {
+        return Some("it has a timer on CPU time".into());
     }
     let mappings = tracee::maps::read(pid).ok()?;
     let shared = mappings.iter().find(|mapping| mapping.shared)?;
@@ -122,7 +131,9 @@ impl Supervisor {
                     trace.born(child);
                 }
             }
-            Action::CameHome { pid, threads, stay } => self.came_home(pid, threads, stay),
+            Action::CameHome { pid, threads, stay, unfinished } => {
+                self.came_home(pid, threads, stay, &unfinished)
+            }
             Action::Execed { pid, thread } => {
                 self.table.keep_only_leader(pid);
                 if let Some(trace) = &mut self.trace {
@@ -208,7 +219,7 @@ impl Supervisor {
         }
     }
 
-    fn came_home(&mut self, pid: Tid, threads: Vec<Stopped>, stay: Option<String>) {
+    fn came_home(&mut self, pid: Tid, threads: Vec<Stopped>, stay: Option<String>, unfinished: &Calls) {
         if let Some(process) = self.table.processes.get_mut(&pid) {
             process.place = Place::Home;
             process.stay = stay.clone().map(StayReason::Because);
@@ -221,8 +232,16 @@ impl Supervisor {
             if tid != pid {
                 self.table.add_thread(tid, pid, ThreadState::Dead);
             }
-            self.resume(stopped, 0);
+            self.go_on_at_home(stopped, unfinished);
         }
+    }
+
+    /// Lets a thread go on here that was elsewhere or about to go.
+    fn go_on_at_home(&mut self, stopped: Stopped, unfinished: &Calls) {
+        if let Some(call) = unfinished.get(&stopped.tid()) {
+            self.take_up(&stopped, call);
+        }
+        self.resume(stopped, 0);
     }
 
     fn revisit_later(&mut self, pid: Tid, after: Duration) {
@@ -288,15 +307,15 @@ impl Supervisor {
             process.place = Place::Home;
         }
         let Some(away) = &mut self.elsewhere.node else { return self.resume(thread, 0) };
-        let sent = away.send_out(pid, vec![thread], true, "exec");
-        self.sent(pid, sent).err().inspect(|why| {
+        let sent = away.send_out(pid, vec![thread], true, "exec", &Calls::new());
+        self.sent(pid, sent, &Calls::new()).err().inspect(|why| {
             self.stay(pid, why.clone());
             self.revisit_later(pid, REVISIT_FIRST);
         });
     }
 
     /// What came of trying to send a process out; the reason when it stays.
-    fn sent(&mut self, pid: Tid, sent: Result<(), NotSent>) -> Result<(), String> {
+    fn sent(&mut self, pid: Tid, sent: Result<(), NotSent>, unfinished: &Calls) -> Result<(), String> {
         match sent {
             Ok(()) => {
                 if let Some(process) = self.table.processes.get_mut(&pid) {
@@ -311,7 +330,7 @@ impl Supervisor {
             }
             Err(NotSent::Stay(threads, why)) => {
                 for stopped in threads {
-                    self.resume(stopped, 0);
+                    self.go_on_at_home(stopped, unfinished);
                 }
                 Err(why)
             }
@@ -326,6 +345,7 @@ impl Supervisor {
     fn set_away(&mut self, pid: Tid) {
         if let Some(thread) = self.table.threads.get_mut(&pid) {
             thread.state = ThreadState::Away;
+            thread.repair = None;
         }
     }
 
@@ -344,14 +364,44 @@ impl Supervisor {
         if let Some(why) = self.shares_memory(pid) {
             return Err(why);
         }
-        let threads = self.stop_process(pid)?;
-        let Some(away) = &mut self.elsewhere.node else { return Err("no node".into()) };
-        let sent = away.send_out(pid, threads, false, reason);
-        self.sent(pid, sent)
+        let asleep = self.asleep(pid);
+        let (threads, stopped) = self.stop_process(pid);
+        let mut unfinished = Calls::new();
+        let mut result = stopped;
+        for stopped in &threads {
+            let tid = stopped.tid();
+            match self.put_down(stopped, asleep.get(&tid).and_then(|asleep| asleep.until_stopped(tid))) {
+                Ok(call) => unfinished.extend(call.map(|call| (tid, call))),
+                Err(why) => result = Err(why),
+            }
+        }
+        if self.elsewhere.node.is_none() {
+            result = Err("no node".into());
+        }
+        let (Ok(()), Some(away)) = (&result, &mut self.elsewhere.node) else {
+            for stopped in threads {
+                self.go_on_at_home(stopped, &unfinished);
+            }
+            return result;
+        };
+        let sent = away.send_out(pid, threads, false, reason, &unfinished);
+        self.sent(pid, sent, &unfinished)
     }
 
-    /// Stops all threads of a process at home, leader first.
-    fn stop_process(&mut self, pid: Tid) -> Result<Vec<Stopped>, String> {
+    /// Which threads sleep; to be asked before they are stopped.
+    fn asleep(&self, pid: Tid) -> HashMap<Tid, Asleep> {
+        let threads = self.table.processes.get(&pid).map_or(&[][..], |process| &process.threads);
+        threads.iter().filter_map(|tid| Some((*tid, clock::asleep(*tid)?))).collect()
+    }
+
+    /// Stops all threads of a process at home, leader first: those that stopped, and why not all did.
+    fn stop_process(&mut self, pid: Tid) -> (Vec<Stopped>, Result<(), String>) {
+        let mut stopped = Vec::new();
+        let result = self.stop_threads(pid, &mut stopped);
+        (stopped, result)
+    }
+
+    fn stop_threads(&mut self, pid: Tid, stopped: &mut Vec<Stopped>) -> Result<(), String> {
         let Some(process) = self.table.processes.get(&pid) else { return Err("it has ended".into()) };
         let execs = process.execs;
         let mut tids = process.threads.clone();
@@ -364,30 +414,12 @@ impl Supervisor {
             }
         }
         let until = Instant::now() + STOP_TIMEOUT;
-        let mut stopped: Vec<Stopped> = Vec::new();
         for tid in &tids {
-            match self.stop_thread(*tid, until) {
-                Ok(thread) => stopped.push(thread),
-                Err(why) => {
-                    for thread in stopped {
-                        self.resume(thread, 0);
-                    }
-                    return Err(why);
-                }
-            }
+            stopped.push(self.stop_thread(*tid, until)?);
         }
-        let same = self
-            .table
-            .processes
-            .get(&pid)
-            .is_some_and(|process| process.execs == execs && process.threads.len() == stopped.len());
-        if same {
-            return Ok(stopped);
-        }
-        for thread in stopped {
-            self.resume(thread, 0);
-        }
-        Err("it changed meanwhile".into())
+        let process = self.table.processes.get(&pid);
+        let same = process.is_some_and(|p| p.execs == execs && p.threads.len() == stopped.len());
+        if same { Ok(()) } else { Err("it changed meanwhile".into()) }
     }
 
     /// Waits for a thread that was interrupted. Other stops that come first are handled as ever.
@@ -404,6 +436,13 @@ impl Supervisor {
                 }
                 Ok(Some((_, event, _))) => {
                     self.report(tid, event);
+                    if event == Event::Stopped(Stop::Syscall)
+                        && let Some(ThreadState::Running(running)) =
+                            self.table.threads.get(&tid).map(|thread| &thread.state)
+                    {
+                        // That stop may have taken the place of ours. ESRCH: killed meanwhile.
+                        running.interrupt().ok();
+                    }
                     if !matches!(event, Event::Stopped(_)) {
                         return Err("a thread of it has ended".into());
                     }

@@ -12,6 +12,8 @@
 //! - write and sendto to a pipe or stream socket return what was written so far. The rest is written by restarting
 //!   with what remains of the arguments, which are put back at the end.
 //!
+//! The same serves a call that a move interrupted: it has less time, or less to write, than its arguments say.
+//!
 //! A stop signal and SIGCONT interrupt these calls without a tracer as well, so there nothing is repaired. Our own
 //! PTRACE_INTERRUPT counts as an ignored signal.
 
@@ -22,15 +24,14 @@ use rustix::net::sockopt::{self, Timeout};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use syscall_table::{Deadline, Wait};
 use tracee::errno::restart;
-use tracee::regs::Regs;
-use tracee::{Errno, Stopped, Tid, memory};
+use tracee::image::{Unfinished, Used};
+use tracee::regs::{Regs, SYSCALL_LEN};
+use tracee::{Errno, Stopped, Tid, clock, memory};
 
 use super::{Supervisor, Timer};
 use crate::process::ThreadState;
 
 const SIGPIPE: i32 = rustix::process::Signal::PIPE.as_raw();
-const EAGAIN: i64 = rustix::io::Errno::AGAIN.raw_os_error() as i64;
-const EINPROGRESS: i64 = rustix::io::Errno::INPROGRESS.raw_os_error() as i64;
 const EINTR: i64 = Errno::EINTR.0 as i64;
 
 /// A call that goes on after an ignored signal. Its thread is resumed from stop to stop of calls until it is over.
@@ -39,6 +40,8 @@ pub struct Repair {
     nr: u32,
     sequence: u64,
     kind: Kind,
+    /// The thread has not made it yet since it came home: the address of the call's `syscall` instruction.
+    ahead: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +58,17 @@ impl Supervisor {
     /// 0 stands for an interruption of our own.
     pub(super) fn repair(&mut self, at: &Stopped, signal: i32) {
         let Ok(mut regs) = at.regs() else { return };
-        let Some(nr) = regs.call() else { return };
+        let Some(nr) = regs.call() else { return self.handler_comes_first(at, signal, regs) };
+        if regs.ret() == restart::BLOCK
+            && let Some(thread) = self.table.threads.get_mut(&at.tid())
+        {
+            if nr != RESTART_SYSCALL {
+                thread.goes_on_with = Some(nr);
+            }
+            if thread.repair.as_ref().is_some_and(|repair| Some(repair.nr) == thread.goes_on_with) {
+                return;
+            }
+        }
         let Some(thread) = self.table.threads.get_mut(&at.tid()) else { return };
         let repair = thread.repair.take().filter(|repair| repair.nr == nr);
         let was_stopped = std::mem::take(&mut thread.group_stopped);
@@ -83,19 +96,120 @@ impl Supervisor {
             }
             regs.rax = restart::NOHAND as u64;
             if at.set_regs(&regs).is_ok() {
-                self.keep_repair(at.tid(), nr, kind);
+                self.keep_repair(at.tid(), nr, kind, None);
             }
         }
     }
 
-    fn keep_repair(&mut self, tid: Tid, nr: u32, kind: Kind) {
+    /// A thread is about to make a call again that a move interrupted, with what that has used up.
+    pub(super) fn take_up(&mut self, at: &Stopped, unfinished: &Unfinished) {
+        let Ok(mut regs) = at.regs() else { return };
+        let nr = unfinished.nr;
+        let ahead = regs.call().is_none().then_some(regs.rip);
+        match unfinished.used {
+            Used::Until(ns) => {
+                let Some(at_deadline) = syscall_table::at_deadline(nr) else { return };
+                let deadline = Some(clock::at_monotonic(ns));
+                self.keep_repair(at.tid(), nr, Kind::Wait { deadline, at_deadline, expired: false }, ahead);
+            }
+            Used::Bytes(done) => {
+                let (buffer, length) = (regs.rsi, regs.rdx);
+                regs.rsi = buffer + done;
+                regs.rdx = length.saturating_sub(done);
+                if at.set_regs(&regs).is_ok() {
+                    self.keep_repair(
+                        at.tid(),
+                        nr,
+                        Kind::Transfer { buffer, length, done, over: false },
+                        ahead,
+                    );
+                }
+            }
+        }
+    }
+
+    /// What the call of a stopped thread has used up, for a move. `since` is when it fell asleep, in nanoseconds of
+    /// CLOCK_MONOTONIC. An error is why it cannot be made again elsewhere.
+    pub(super) fn put_down(
+        &mut self,
+        at: &Stopped,
+        since: Option<u64>,
+    ) -> Result<Option<Unfinished>, String> {
+        let Ok(mut regs) = at.regs() else { return Ok(None) };
+        let Some(thread) = self.table.threads.get_mut(&at.tid()) else { return Ok(None) };
+        let goes_on_with = thread.goes_on_with;
+        let call = match regs.call() {
+            Some(RESTART_SYSCALL) => goes_on_with,
+            call => call,
+        };
+        let interrupted = restart::is_code(regs.ret()) || regs.ret() == -EINTR;
+        if let Some(Repair { nr, kind, ahead, .. }) = thread.repair.take() {
+            let is_it = match ahead {
+                Some(rip) => rip == regs.rip && call.is_none(),
+                None => call == Some(nr) && interrupted,
+            };
+            match kind {
+                Kind::Wait { deadline: Some(deadline), .. } if is_it => {
+                    return Ok(Some(Unfinished { nr, used: Used::Until(clock::monotonic_of(deadline)) }));
+                }
+                Kind::Transfer { buffer, length, done, over: false } if is_it => {
+                    regs.rsi = buffer;
+                    regs.rdx = length;
+                    // ESRCH: killed meanwhile.
+                    let _ = at.set_regs(&regs);
+                    return Ok(Some(Unfinished { nr, used: Used::Bytes(done) }));
+                }
+                _ => {}
+            }
+        }
+        let Some(nr) = call.filter(|_| interrupted) else { return Ok(None) };
+        let args = regs.args();
+        let Wait::Timed(how) = syscall_table::wait_of(nr, &args) else { return Ok(None) };
+        let name = syscall_table::by_number(nr).map_or("a timed call", |call| call.name);
+        if name == "clock_nanosleep" && !matches!(args[0] as i32, 0 | 1 | 4..) {
+            return Err("it sleeps by a clock of CPU time".into());
+        }
+        let Some(timeout) = timeout(at.tid(), how, &args) else { return Ok(None) };
+        let since = match name {
+            // They have just written what remains.
+            "select" | "pselect6" | "ppoll" => clock::monotonic_ns(),
+            _ => {
+                since.ok_or_else(|| format!("it sleeps in {name}, whose deadline only this kernel knows"))?
+            }
+        };
+        let until = since.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        Ok(Some(Unfinished { nr, used: Used::Until(until) }))
+    }
+
+    /// A signal comes before a call is made again that a move interrupted. If a handler takes it, the call is over, as
+    /// if the signal had interrupted it.
+    fn handler_comes_first(&mut self, at: &Stopped, signal: i32, mut regs: Regs) {
+        if signal == 0 || self.is_ignored(at.tid(), signal) {
+            return;
+        }
+        let Some(thread) = self.table.threads.get_mut(&at.tid()) else { return };
+        let Some(repair) = thread.repair.take_if(|repair| repair.ahead == Some(regs.rip)) else { return };
+        regs.rip += SYSCALL_LEN;
+        match repair.kind {
+            Kind::Wait { .. } => regs.finish_call(-EINTR),
+            Kind::Transfer { buffer, length, done, .. } => {
+                regs.rsi = buffer;
+                regs.rdx = length;
+                regs.finish_call(done as i64);
+            }
+        }
+        // ESRCH: killed meanwhile.
+        let _ = at.set_regs(&regs);
+    }
+
+    fn keep_repair(&mut self, tid: Tid, nr: u32, kind: Kind, ahead: Option<u64>) {
         self.repairs_made += 1;
         let sequence = self.repairs_made;
         if let Kind::Wait { deadline: Some(deadline), .. } = kind {
             self.timers.set(deadline, Timer::CallDeadline { tid, sequence });
         }
         if let Some(thread) = self.table.threads.get_mut(&tid) {
-            thread.repair = Some(Repair { nr, sequence, kind });
+            thread.repair = Some(Repair { nr, sequence, kind, ahead });
         }
     }
 
@@ -109,16 +223,10 @@ impl Supervisor {
         signal: i32,
     ) -> Option<Kind> {
         let args = regs.args();
-        let (at_deadline, socket_timeout) = match name {
-            "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "io_getevents" => (0, None),
-            "io_uring_enter" | "semop" | "semtimedop" | "rt_sigtimedwait" => (-EAGAIN, None),
-            "read" | "readv" | "recvfrom" | "recvmsg" | "accept" | "accept4" => {
-                (-EAGAIN, Some(Timeout::Recv))
-            }
-            "write" | "writev" | "sendto" | "sendmsg" => (-EAGAIN, Some(Timeout::Send)),
-            "connect" => (-EINPROGRESS, Some(Timeout::Send)),
-            _ => return None,
-        };
+        let nr = regs.call()?;
+        let socket_timeout = timeout_kind(name);
+        let at_deadline = syscall_table::at_deadline(nr)
+            .filter(|_| socket_timeout.is_some() || ANSWER_EINTR.contains(&name))?;
         if !self.is_ignored(tid, signal) {
             return None;
         }
@@ -128,7 +236,10 @@ impl Supervisor {
         let timeout = match socket_timeout {
             // Not a socket with a timeout: then the -EINTR is the call's own.
             Some(which) => Some(socket_timeout_of(tid, args[0], which)?),
-            None => relative_timeout(tid, regs.call()?, &args),
+            None => match syscall_table::wait_of(nr, &args) {
+                Wait::Timed(how) => timeout(tid, how, &args),
+                _ => None,
+            },
         };
         // A timeout beyond what an Instant holds is none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -167,14 +278,14 @@ impl Supervisor {
         if ignored {
             if !is_first_leg && restart::is_code(regs.ret()) {
                 // The leg restarts by itself.
-                self.keep_repair(at.tid(), nr, Kind::Transfer { buffer, length, done, over: false });
+                self.keep_repair(at.tid(), nr, Kind::Transfer { buffer, length, done, over: false }, None);
                 return;
             }
             regs.rsi = buffer + done;
             regs.rdx = length - done;
             regs.rax = restart::NOHAND as u64;
             if at.set_regs(&regs).is_ok() {
-                self.keep_repair(at.tid(), nr, Kind::Transfer { buffer, length, done, over: false });
+                self.keep_repair(at.tid(), nr, Kind::Transfer { buffer, length, done, over: false }, None);
             }
         } else if !is_first_leg {
             // A handler will run: what was written so far is the result.
@@ -191,15 +302,23 @@ impl Supervisor {
         let Some(thread) = self.table.threads.get_mut(&at.tid()) else { return };
         let Some(repair) = &mut thread.repair else { return };
         let (Ok(entry), Ok(mut regs)) = (at.at_syscall_entry(), at.regs()) else { return };
-        let same = regs.call() == Some(repair.nr);
+        let goes_on = regs.call() == Some(RESTART_SYSCALL) && thread.goes_on_with == Some(repair.nr);
+        let same = regs.call() == Some(repair.nr) || goes_on;
+        repair.ahead = None;
         match &mut repair.kind {
             Kind::Wait { at_deadline, expired, .. } => {
-                if same && !entry && regs.ret() == -EINTR {
+                let interrupted = regs.ret() == -EINTR || restart::is_code(regs.ret());
+                if same && !entry && interrupted {
                     // This stop takes the place of the one that our interrupt asked for (ptrace_stop in the kernel's
-                    // signal.c clears JOBCTL_TRAP_STOP).
+                    // signal.c clears JOBCTL_TRAP_STOP), and with it the kernel's own restart.
+                    let nr = repair.nr;
                     if *expired {
-                        regs.rax = *at_deadline as u64;
+                        let ret = *at_deadline;
                         thread.repair = None;
+                        expire(at, nr, regs, ret);
+                    } else {
+                        regs.rearm(nr);
+                        repair.ahead = Some(regs.rip);
                         // ESRCH: killed meanwhile.
                         let _ = at.set_regs(&regs);
                     }
@@ -209,11 +328,21 @@ impl Supervisor {
             }
             Kind::Transfer { over: true, .. } => thread.repair = None,
             Kind::Transfer { buffer, length, done, over } => {
+                let ret = regs.ret();
+                let cut_short = ret > 0 && *done + (ret as u64) < *length;
                 if !same {
                     thread.repair = None;
-                } else if !entry && !restart::is_code(regs.ret()) {
+                } else if !entry && (cut_short || restart::is_code(ret)) {
+                    *done += ret.max(0) as u64;
+                    regs.rsi = *buffer + *done;
+                    regs.rdx = *length - *done;
+                    regs.rearm(repair.nr);
+                    repair.ahead = Some(regs.rip);
+                    // ESRCH: killed meanwhile.
+                    let _ = at.set_regs(&regs);
+                } else if !entry {
                     // The result of all legs; an error after some bytes is not the call's result (pipe(7)).
-                    let total = *done + regs.ret().max(0) as u64;
+                    let total = *done + ret.max(0) as u64;
                     regs.rsi = *buffer;
                     regs.rdx = *length;
                     regs.rax = total;
@@ -247,32 +376,71 @@ impl Supervisor {
             return;
         };
         thread.repair = None;
-        let Ok(mut regs) = at.regs() else { return };
-        if regs.call() == Some(nr) && (regs.ret() == -EINTR || restart::is_code(regs.ret())) {
-            regs.finish_call(at_deadline);
-            // ESRCH: killed meanwhile.
-            let _ = at.set_regs(&regs);
+        let goes_on_with = thread.goes_on_with;
+        let Ok(regs) = at.regs() else { return };
+        let same =
+            regs.call() == Some(nr) || regs.call() == Some(RESTART_SYSCALL) && goes_on_with == Some(nr);
+        if same && (regs.ret() == -EINTR || restart::is_code(regs.ret())) {
+            expire(at, nr, regs, at_deadline);
         }
     }
 }
 
-/// What the call's own argument says, `None` for no limit.
-fn relative_timeout(tid: Tid, nr: u32, args: &[u64; 6]) -> Option<Duration> {
-    let timespec = |address: u64| {
-        if address == 0 {
-            return None;
-        }
-        let seconds = memory::read_u64(tid, address).ok()?;
-        let nanoseconds = memory::read_u64(tid, address + 8).ok()?;
-        Some(Duration::new(seconds, u32::try_from(nanoseconds).ok()?))
+/// Ends a call whose time is over with `ret`. select(2) leaves its sets as they are when it is interrupted, and empties
+/// them when its time is over; it and ppoll(2) write that nothing remains.
+fn expire(at: &Stopped, nr: u32, mut regs: Regs, ret: i64) {
+    let args = regs.args();
+    let name = syscall_table::by_number(nr).map_or("", |call| call.name);
+    let left = match name {
+        "select" | "pselect6" => args[4],
+        "ppoll" => args[2],
+        _ => 0,
     };
-    match syscall_table::by_number(nr)?.wait {
-        Wait::Timed(Deadline::RelMillis(arg)) => {
-            u64::try_from(args[usize::from(arg)] as i32).ok().map(Duration::from_millis)
+    if left != 0 {
+        // As for the kernel it does not matter whether it can be written.
+        memory::write(at.tid(), left, &[0; 16]);
+    }
+    if matches!(name, "select" | "pselect6") {
+        let bytes = (args[0].min(FD_SET_BITS_MAX) as usize).div_ceil(64) * 8;
+        for set in [args[1], args[2], args[3]].into_iter().filter(|set| *set != 0) {
+            memory::write(at.tid(), set, &vec![0; bytes]);
         }
-        Wait::Timed(Deadline::RelTimespec(arg)) => timespec(args[usize::from(arg)]),
+    }
+    regs.finish_call(ret);
+    // ESRCH: killed meanwhile.
+    let _ = at.set_regs(&regs);
+}
+
+/// Descriptors that a process can have (fs.nr_open's own limit is higher, and nobody's sets are).
+const FD_SET_BITS_MAX: u64 = 1 << 20;
+/// See `restart_syscall(2)`: the kernel goes on with a call that returned -516.
+const RESTART_SYSCALL: u32 = 219;
+/// Calls that answer EINTR to a mere stop whatever their descriptor.
+const ANSWER_EINTR: [&str; 8] = [
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "io_getevents",
+    "io_uring_enter",
+    "semop",
+    "semtimedop",
+    "rt_sigtimedwait",
+];
+
+/// Which timeout of a socket bounds a call.
+pub(crate) fn timeout_kind(name: &str) -> Option<Timeout> {
+    match name {
+        "read" | "readv" | "recvfrom" | "recvmsg" | "accept" | "accept4" => Some(Timeout::Recv),
+        "write" | "writev" | "sendto" | "sendmsg" | "connect" => Some(Timeout::Send),
         _ => None,
     }
+}
+
+/// What the call's own argument says, `None` for no limit and for an absolute one.
+fn timeout(tid: Tid, how: Deadline, args: &[u64; 6]) -> Option<Duration> {
+    let read =
+        |address| Some([memory::read_u64(tid, address).ok()?, memory::read_u64(tid, address + 8).ok()?]);
+    syscall_table::timeout_of(how, args, read)
 }
 
 fn descriptor_of(tid: Tid, fd: u64) -> Option<std::os::fd::OwnedFd> {
@@ -281,12 +449,12 @@ fn descriptor_of(tid: Tid, fd: u64) -> Option<std::os::fd::OwnedFd> {
     pidfd_getfd(pidfd, i32::try_from(fd).ok()?, PidfdGetfdFlags::empty()).ok()
 }
 
-fn socket_timeout_of(tid: Tid, fd: u64, which: Timeout) -> Option<Duration> {
+pub(crate) fn socket_timeout_of(tid: Tid, fd: u64, which: Timeout) -> Option<Duration> {
     sockopt::socket_timeout(descriptor_of(tid, fd)?, which).ok()?
 }
 
 /// Whether a write to this descriptor returns early only for a signal: a blocking pipe or stream socket.
-fn blocks_until_written(tid: Tid, fd: u64, name: &str, flags: u64) -> bool {
+pub(crate) fn blocks_until_written(tid: Tid, fd: u64, name: &str, flags: u64) -> bool {
     let Some(fd) = descriptor_of(tid, fd) else { return false };
     let blocking =
         rustix::fs::fcntl_getfl(&fd).is_ok_and(|flags| !flags.contains(rustix::fs::OFlags::NONBLOCK));

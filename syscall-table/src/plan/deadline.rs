@@ -41,11 +41,45 @@ pub fn timeout(how: Deadline, plan: &Plan) -> Option<Duration> {
     if data.len() < 16 {
         return None;
     }
-    let (seconds, rest) = (word64(data, 0), word64(data, 8).checked_mul(unit)?);
-    if seconds > i64::MAX as u64 || rest >= 1_000_000_000 {
-        return None;
+    duration([word64(data, 0), word64(data, 8)], unit)
+}
+
+fn duration([seconds, rest]: [u64; 2], unit: u64) -> Option<Duration> {
+    let rest = rest.checked_mul(unit)?;
+    (seconds <= i64::MAX as u64 && rest < 1_000_000_000).then(|| Duration::new(seconds, rest as u32))
+}
+
+/// As [`timeout`], of a call that is not marshalled: `read` reads two words of its process.
+pub fn timeout_of(
+    how: Deadline,
+    args: &[u64; 6],
+    read: impl FnOnce(u64) -> Option<[u64; 2]>,
+) -> Option<Duration> {
+    let (arg, unit) = relative(how, args)?;
+    let value = args[arg as usize];
+    match unit {
+        0 => u64::try_from(value as i32).ok().map(Duration::from_millis),
+        _ if value == 0 => None,
+        _ => duration(read(value)?, unit),
     }
-    Some(Duration::new(seconds, rest as u32))
+}
+
+/// What a call with a relative timeout returns when that is over; `None` for calls that have none, not even from a
+/// socket's SO_RCVTIMEO or SO_SNDTIMEO.
+pub fn at_deadline(nr: u32) -> Option<i64> {
+    const EAGAIN: i64 = 11;
+    const ETIMEDOUT: i64 = 110;
+    const EINPROGRESS: i64 = 115;
+    Some(match crate::by_number(nr)?.name {
+        "poll" | "ppoll" | "select" | "pselect6" | "epoll_wait" | "epoll_pwait" | "epoll_pwait2" => 0,
+        "io_getevents" | "io_pgetevents" | "nanosleep" | "clock_nanosleep" => 0,
+        "futex" => -ETIMEDOUT,
+        "io_uring_enter" | "semop" | "semtimedop" | "rt_sigtimedwait" => -EAGAIN,
+        "read" | "readv" | "recvfrom" | "recvmsg" | "accept" | "accept4" => -EAGAIN,
+        "write" | "writev" | "sendto" | "sendmsg" => -EAGAIN,
+        "connect" => -EINPROGRESS,
+        _ => return None,
+    })
 }
 
 /// Gives the call this much time, rounded up to its unit. Does nothing where [`timeout`] is None.
