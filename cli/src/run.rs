@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::node::{self, Node};
 use clap::Parser;
 use home::Options;
-use tracee::launch::{self, Failure, STATUS_OWN_FAILURE};
+use tracee::launch::{self, Failure, Handshake, STATUS_OWN_FAILURE};
 
 /// Run a program with its computation on another node.
 ///
@@ -79,7 +79,7 @@ fn start(arguments: Arguments) -> Failure {
         (None, true) => Some(Node::Loopback),
         (None, false) => None,
     };
-    launch::launch(&arguments.command, |handshake| {
+    let supervise = |handshake: Handshake| {
         let mut options = options;
         match node.as_ref().map(node::connect).transpose() {
             Ok(link) => {
@@ -91,7 +91,8 @@ fn start(arguments: Arguments) -> Failure {
                 STATUS_OWN_FAILURE
             }
         }
-    })
+    };
+    launch::launch(&arguments.command, supervise, home::control::sweep)
 }
 
 /// The supervisor that traces this process because an outer mosix-run has started it.

@@ -5,6 +5,8 @@
 pub mod client;
 mod place;
 
+pub use place::sweep;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -13,7 +15,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tracee::Tid;
 
 use crate::supervisor::{Command, Events, ProcessLine, Source};
 
@@ -77,16 +78,17 @@ pub struct Control {
 }
 
 impl Control {
-    /// Opens the socket of the supervisor that serves `first`.
-    pub fn open(first: Tid, events: &mut Events) -> io::Result<Control> {
-        let path = place::own_directory()?.join(format!("{first}.sock"));
-        // One of that name belongs to an earlier process with this pid, which is gone.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    /// Opens this supervisor's socket.
+    pub fn open(events: &mut Events) -> io::Result<Control> {
+        let directory = place::own_directory()?;
+        place::sweep();
+        let (unready, ready) = place::names(std::process::id());
+        let (unready, path) = (directory.join(unready), directory.join(ready));
+        let listener = UnixListener::bind(&unready)?;
+        // What has the final name listens: that one which refuses a connection is dead has no exception.
+        fs::set_permissions(&unready, fs::Permissions::from_mode(0o600))
+            .and_then(|()| fs::rename(&unready, &path))
+            .inspect_err(|_| drop(fs::remove_file(&unready)))?;
         listener.set_nonblocking(true)?;
         events.add(&listener, Source::ControlListener)?;
         Ok(Control { listener, path, clients: HashMap::new(), last_client: 0 })

@@ -3,7 +3,20 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use tracee::ptrace::Options;
 use tracee::{Running, Stopped, Tid};
+
+/// The first process of a pid namespace. Its end kills everything else there, its supervisor too, before anybody can
+/// wait for it (zap_pid_ns_processes in the kernel's pid_namespace.c).
+pub const INIT: Tid = 1;
+/// Why it does not leave: a body has its process's pid, and in the sandbox this one is taken.
+pub const INIT_STAYS: &str = "the first process of a pid namespace";
+
+/// What is asked of the threads of a process: a hollow one dies with its supervisor, a whole one does not. Its end needs
+/// no stop, since a zombie waits for us anyway (see [`tracee::wait::next`]), unless it is the end of all.
+pub fn options(pid: Tid, hollow: bool) -> Options {
+    Options { exit_kill: hollow, exit_event: pid == INIT, seccomp: false }
+}
 
 /// Where a process computes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

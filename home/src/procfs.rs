@@ -108,6 +108,13 @@ pub fn is_thread_of(tid: Tid, pid: Tid) -> bool {
     rustix::fs::access(format!("/proc/{pid}/task/{tid}"), rustix::fs::Access::EXISTS).is_ok()
 }
 
+/// The threads of a process that have not ended.
+pub fn threads(pid: Tid) -> Vec<Tid> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let tids = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
+    tids.filter(|tid| stat(*tid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))).collect()
+}
+
 fn status(tid: Tid) -> Option<String> {
     Some(String::from_utf8_lossy(&fs::read(format!("/proc/{tid}/status")).ok()?).into_owned())
 }

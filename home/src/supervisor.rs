@@ -20,6 +20,7 @@ mod setuid;
 mod timers;
 mod tracers;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -38,7 +39,7 @@ pub use timers::{Timer, Timers};
 
 use crate::console::Console;
 use crate::control::Control;
-use crate::process::{StayReason, Table, ThreadState};
+use crate::process::{self, StayReason, Table, ThreadState};
 use crate::stats::Stats;
 use crate::trace::Trace;
 
@@ -86,6 +87,8 @@ pub struct Supervisor {
     signals: Signals,
     stats_file: Option<File>,
     first_has_ended: bool,
+    /// Threads of pid 1 that have been let go to their ends.
+    leaving: HashSet<Tid>,
     stop_asked: bool,
     repairs_made: u64,
     may_trace_anything: bool,
@@ -133,18 +136,13 @@ pub fn run(handshake: Handshake, options: Options) -> u8 {
     }
 }
 
-/// ptrace options of a process at home: it survives its supervisor, and its end needs no stop, since a zombie
-/// waits for us anyway (see [`wait::next`]).
-pub(crate) const AT_HOME: tracee::ptrace::Options =
-    tracee::ptrace::Options { exit_kill: false, exit_event: false, seccomp: false };
-
 impl Supervisor {
     fn start(first: Tid, options: Options) -> Result<Supervisor, StartError> {
         let signals = Signals::open(&[SIGCHLD, SIGTERM]).map_err(io::Error::from)?;
         let mut events = Events::new()?;
         events.add(&signals, Source::Signals)?;
         let mut console = Console::new(options.verbose);
-        let control = match Control::open(first, &mut events) {
+        let control = match Control::open(&mut events) {
             Ok(control) => Some(control),
             Err(error) => {
                 console
@@ -153,7 +151,7 @@ impl Supervisor {
             }
         };
         let trace = options.trace_syscalls.then(|| Trace::new(options.trace_file, options.trace_stderr));
-        let running = Running::seize(first, AT_HOME).map_err(StartError::Seize)?;
+        let running = Running::seize(first, process::options(first, false)).map_err(StartError::Seize)?;
         if trace.is_some() {
             // It waits in a call of ours; the stop is where tracing of calls begins.
             running.interrupt().map_err(StartError::Seize)?;
@@ -175,6 +173,7 @@ impl Supervisor {
             signals,
             stats_file: options.stats_file,
             first_has_ended: false,
+            leaving: HashSet::new(),
             stop_asked: false,
             repairs_made: 0,
             may_trace_anything: setuid::may_trace_anything(),

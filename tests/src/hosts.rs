@@ -119,26 +119,26 @@ impl Hosts {
         argv.extend(sandbox.user().launcher());
         argv.push(sandbox.ours("mosixd")?);
         argv.extend(["--listen", NODE, "--identity", identity].map(String::from));
-        let (out, stdout) = std::io::pipe()?;
+        let (log, stderr) = std::io::pipe()?;
         let start = Start {
             argv,
             env: sandbox.env(),
             dir: sandbox.path("home"),
             stdin: Stdio::null(),
-            stdout: stdout.into(),
-            stderr: Stdio::inherit(),
+            stdout: Stdio::inherit(),
+            stderr: stderr.into(),
             own_group: true,
         };
         let mut keeper = Keeper::start(&binaries::find("run-keeper")?, sandbox.path("keeper-mosixd"), start)?;
         let pid = first_pid(&mut keeper)?;
-        // Its first line says that it listens.
+        // Its first line says that it listens, or why it does not.
         let mut line = String::new();
-        let mut out = BufReader::new(out);
-        out.read_line(&mut line)?;
-        if line.is_empty() {
-            bail!("mosixd ended before it listened");
-        }
-        Ok(Node { keeper, pid, _out: out })
+        let mut log = BufReader::new(log);
+        log.read_line(&mut line)?;
+        ensure!(line.contains(" listens on "), "mosixd did not listen: {line}");
+        // Its later lines are for whoever looks into a failure; nobody may let the pipe become full.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
+        Ok(Node { keeper, pid })
     }
 }
 
@@ -157,7 +157,6 @@ fn own_all(sandbox: &Sandbox, path: &std::path::Path) -> Result<()> {
 pub struct Node {
     keeper: Keeper,
     pid: i32,
-    _out: BufReader<std::io::PipeReader>,
 }
 
 impl Node {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
@@ -101,7 +102,10 @@ impl Sandbox {
         let name = path.file_name().context("a program without a name")?;
         let copy = self.root.join("bin").join(name);
         if !copy.exists() {
-            fs::copy(path, &copy).with_context(|| format!("copying {}", path.display()))?;
+            // Not by this process: a child that another test makes meanwhile would hold the descriptor for writing until
+            // its own exec, and the copy could not be executed before that (ETXTBSY, execve(2)).
+            let output = Command::new("cp").arg("--").args([path, &copy]).output().context("starting cp")?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
             fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
         }
         Ok(copy.to_string_lossy().into_owned())

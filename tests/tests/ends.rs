@@ -16,6 +16,7 @@ use system_tests::mode::{Mode, User};
 use system_tests::pty::Terminal;
 use system_tests::run::{Outcome, Run, show};
 use system_tests::sandbox::Sandbox;
+use system_tests::shuttle::Control;
 use system_tests::stats::Stats;
 use system_tests::{binaries, processes, suite};
 
@@ -35,7 +36,7 @@ fn trials() -> Result<Vec<suite::Trial>> {
     let every: &[Mode] = &[Native, Home, Loopback, Shuttle];
     let managed: &[Mode] = &[Home, Loopback];
     let away: &[Mode] = &[Loopback];
-    let tests: [(&str, &[Mode], Test); 16] = [
+    let tests: [(&str, &[Mode], Test); 17] = [
         ("killed_from_outside", every, killed_from_outside),
         ("signals_from_outside", every, signals_from_outside),
         ("stopped_from_outside", every, stopped_from_outside),
@@ -51,6 +52,7 @@ fn trials() -> Result<Vec<suite::Trial>> {
         ("bad_options", managed, bad_options),
         ("report_is_complete", managed, report_is_complete),
         ("supervisor_killed", managed, supervisor_killed),
+        ("sockets_of_the_dead", managed, sockets_of_the_dead),
         ("report_after_sigkill", away, report_after_sigkill),
     ];
     let mut trials = Vec::new();
@@ -366,7 +368,11 @@ fn as_first_process(sandbox: &Sandbox, mode: Mode) -> Result<()> {
         show(outcome.status),
         String::from_utf8_lossy(&outcome.stdout)
     );
-    Ok(())
+    if mode == Mode::Native {
+        return Ok(());
+    }
+    // The report is written before pid 1 takes everything along. It stays at home: a body has its process's pid.
+    Stats::read(&sandbox.path("report/stats"))?.assert_stayed()
 }
 
 /// Ignored and default dispositions and limits reach the program as the shell set them.
@@ -403,7 +409,7 @@ fn small_pid_range(sandbox: &Sandbox, mode: Mode) -> Result<()> {
     argv.extend(["bash", "-c", &run].map(String::from));
     let outcome = Run::start(sandbox, argv, &[])?.finish(sandbox, LIMIT)?;
     ensure!(outcome.status.success(), "{outcome:?}");
-    Ok(())
+    suite::after_terminal(sandbox, mode, None)
 }
 
 /// 127 for what is not found, 126 for what cannot be executed, with one line each.
@@ -434,7 +440,11 @@ fn bad_options(sandbox: &Sandbox, mode: Mode) -> Result<()> {
         argv.extend(args.iter().map(|s| (*s).to_owned()));
         Run::start(sandbox, argv, &[])
     };
-    own_failure(sandbox, run(&["--on", "127.0.0.1:1", "--", "true"])?, 125, "127.0.0.1:1")?;
+    // Without an identity there is nobody to be for the node, whether it answers or not.
+    let on = ["--on", "127.0.0.1:1", "--", "true"];
+    own_failure(sandbox, run(&on)?, 125, "mosix init")?;
+    Control::new(sandbox)?.call(&["init", "--machine", "home"])?;
+    own_failure(sandbox, run(&on)?, 125, "127.0.0.1:1")?;
     own_failure(
         sandbox,
         run(&["--stats", "/nonexistent/dir/stats", "--home", "--", "true"])?,
@@ -498,11 +508,7 @@ fn supervisor_killed(sandbox: &Sandbox, mode: Mode) -> Result<()> {
     let mut run =
         start(sandbox, mode, &["perl", "-e", "$| = 1; print qq(ready\\n); print qq(got $_) while <>"])?;
     run.wait_for("ready", LIMIT)?;
-    let tracer = fs::read_to_string(format!("/proc/{}/status", run.pid()))?;
-    let tracer =
-        tracer.lines().find_map(|l| l.strip_prefix("TracerPid:\t")).context("no TracerPid")?.parse()?;
-    ensure!(tracer != 0, "nobody supervises it");
-    rustix::process::kill_process(Pid::from_raw(tracer).context("no supervisor")?, Signal::KILL)?;
+    kill(status_pid(run.pid(), "TracerPid")?)?;
     if mode == Mode::Home {
         run.send(b"on\n")?;
         run.wait_for("got on", LIMIT)?;
@@ -512,6 +518,41 @@ fn supervisor_killed(sandbox: &Sandbox, mode: Mode) -> Result<()> {
     }
     run.wait_status(Instant::now() + GONE)?;
     until(|| run.processes().is_empty(), "processes are left")
+}
+
+/// A pid of `/proc/PID/status`.
+fn status_pid(pid: i32, field: &str) -> Result<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
+    Ok(value.with_context(|| format!("no {field}"))?.parse()?)
+}
+
+fn kill(pid: i32) -> Result<()> {
+    Ok(rustix::process::kill_process(Pid::from_raw(pid).context("there is no such process")?, Signal::KILL)?)
+}
+
+/// A socket that nobody was left to remove goes when somebody next looks: `mosix ps`, or another run.
+fn sockets_of_the_dead(sandbox: &Sandbox, mode: Mode) -> Result<()> {
+    let control = Control::new(sandbox)?;
+    for by_ps in [true, false] {
+        let mut run = bash(sandbox, mode, "echo ready; read -r x")?;
+        run.wait_for("ready", LIMIT)?;
+        let supervisor = status_pid(run.pid(), "TracerPid")?;
+        kill(status_pid(supervisor, "PPid")?)?;
+        kill(supervisor)?;
+        run.close_stdin();
+        run.wait_status(Instant::now() + GONE)?;
+        until(|| run.processes().is_empty(), "processes are left")?;
+        ensure!(sandbox.assert_clean().is_err(), "somebody was left");
+        if by_ps {
+            ensure!(control.list()?.is_empty(), "the dead are listed");
+        } else {
+            let outcome = start(sandbox, mode, &["true"])?.finish(sandbox, LIMIT)?;
+            ensure!(outcome.status.success(), "{outcome:?}");
+        }
+        sandbox.assert_clean()?;
+    }
+    Ok(())
 }
 
 /// With its node killed, the process ends by SIGKILL within ten seconds, with a line that says why.

@@ -8,11 +8,14 @@
 //!   inherited is noted in `.init_array`, which runs earlier.
 //! - The go-between of the double fork ends while SIGCHLD is ignored: it is then reaped by the kernel, sends no
 //!   signal that could stay pending across execve, and adds nothing to RUSAGE_CHILDREN (wait(2), NOTES).
-//! - pid 1 and subreapers inherit orphans, so a double fork would give them the supervisor as a child. There the
-//!   supervisor is a direct child with exit signal 0, which wait without __WCLONE or __WALL does not see
-//!   (`eligible_child` in the kernel's exit.c): `wait(-1)` says ECHILD as it should.
+//! - The supervisor has a parent of its own that outlives it, also after SIGKILL, and removes what it has left.
+//! - pid 1 and subreapers inherit orphans, so a double fork would give them that parent as a child. There it is a direct
+//!   child with exit signal 0, which wait without __WCLONE or __WALL does not see (`eligible_child` in the kernel's
+//!   exit.c): `wait(-1)` says ECHILD as it should.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -102,11 +105,16 @@ impl Handshake {
 
 /// Becomes `argv` under a supervisor: `supervise` runs in a new process (own session, every signal blocked but
 /// SIGKILL and SIGSTOP, standard descriptors on /dev/null, of the others only those with FD_CLOEXEC, which are ours)
-/// and its result is that process's exit status. It must seize [`Handshake::first`] before it says go.
+/// and its result is that process's exit status. It must seize [`Handshake::first`] before it says go. `afterwards` runs
+/// in the supervisor's parent when the supervisor has ended, also by SIGKILL, and cleans up after it.
 ///
 /// Returns only when the command could not be started. Must be called while the process has one thread.
-pub fn launch(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Failure {
-    match prepare(argv, supervise) {
+pub fn launch(
+    argv: &[OsString],
+    supervise: impl FnOnce(Handshake) -> u8,
+    afterwards: impl FnOnce(),
+) -> Failure {
+    match prepare(argv, supervise, afterwards) {
         Ok(argv) => execute(&argv),
         Err(failure) => failure,
     }
@@ -129,7 +137,11 @@ fn c_strings(argv: &[OsString]) -> Result<Vec<CString>, Failure> {
     strings.map_err(|_| Failure { status: STATUS_OWN_FAILURE, message: "an argument has a NUL byte".into() })
 }
 
-fn prepare(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Result<Vec<CString>, Failure> {
+fn prepare(
+    argv: &[OsString],
+    supervise: impl FnOnce(Handshake) -> u8,
+    afterwards: impl FnOnce(),
+) -> Result<Vec<CString>, Failure> {
     let argv = c_strings(argv)?;
     // Each thread is a subdirectory, and . and .. count too.
     if std::fs::metadata("/proc/self/task").is_ok_and(|task| task.nlink() > 3) {
@@ -143,7 +155,7 @@ fn prepare(argv: &[OsString], supervise: impl FnOnce(Handshake) -> u8) -> Result
     // SAFETY: PR_SET_PTRACER takes a pid and touches no memory.
     let yama = unsafe { libc::prctl(libc::PR_SET_PTRACER, 0, 0, 0, 0) } == 0;
     let mask = block_all();
-    let forked = fork_supervisor(&ours, theirs, yama, supervise);
+    let forked = fork_supervisor(&ours, theirs, yama, supervise, afterwards);
     let ready = forked.and_then(|()| await_ready(&ours, yama));
     if yama {
         // SAFETY: as above. The supervisor has seized this process; nobody else may.
@@ -160,15 +172,13 @@ fn fork_supervisor(
     theirs: OwnedFd,
     yama: bool,
     supervise: impl FnOnce(Handshake) -> u8,
+    afterwards: impl FnOnce(),
 ) -> Result<(), Failure> {
     let first = std::process::id() as Tid;
     let run = |theirs: OwnedFd| -> ! {
         // SAFETY: closes this process's copy of the other end, which the borrow only names.
         unsafe { libc::close(ours.as_raw_fd()) };
-        let body = AssertUnwindSafe(|| be_supervisor(theirs, first, yama, supervise));
-        let status = catch_unwind(body).unwrap_or(STATUS_OWN_FAILURE);
-        // SAFETY: ends this process; the parent's exit handlers are not for it.
-        unsafe { libc::_exit(i32::from(status)) }
+        be_parent(theirs, first, yama, supervise, afterwards)
     };
     if inherits_orphans() {
         // A bare clone: exit signal 0. glibc's cached thread id stays the parent's; nothing here uses it.
@@ -205,7 +215,14 @@ fn fork_supervisor(
     result
 }
 
-fn be_supervisor(theirs: OwnedFd, first: Tid, yama: bool, supervise: impl FnOnce(Handshake) -> u8) -> u8 {
+/// The supervisor's parent: it does nothing but outlive the supervisor.
+fn be_parent(
+    theirs: OwnedFd,
+    first: Tid,
+    yama: bool,
+    supervise: impl FnOnce(Handshake) -> u8,
+    afterwards: impl FnOnce(),
+) -> ! {
     // SAFETY: these touch no memory; a failure of setsid is impossible for a fresh child.
     unsafe {
         libc::setsid();
@@ -215,8 +232,40 @@ fn be_supervisor(theirs: OwnedFd, first: Tid, yama: bool, supervise: impl FnOnce
     let handshake = Handshake { socket: theirs, first };
     if let Err(errno) = leave_inherited_descriptors() {
         handshake.fail(&format!("the supervisor cannot close inherited descriptors: {errno}"));
-        return STATUS_OWN_FAILURE;
+        end_with(|| STATUS_OWN_FAILURE);
     }
+    // SAFETY: the process has one thread, so the child may do anything.
+    match unsafe { libc::fork() } {
+        -1 => {
+            handshake.fail(&format!("cannot fork the supervisor: {}", Errno::last()));
+            end_with(|| STATUS_OWN_FAILURE)
+        }
+        0 => end_with(|| be_supervisor(handshake, yama, supervise)),
+        supervisor => {
+            // The supervisor's end of the handshake, its files, its copies of standard error.
+            // SAFETY: closes descriptors of this process only, and nothing here uses them any more.
+            unsafe {
+                libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
+                std::mem::forget(handshake);
+                while libc::waitpid(supervisor, std::ptr::null_mut(), 0) < 0 && Errno::last() == Errno::EINTR
+                {
+                }
+            }
+            end_with(|| {
+                afterwards();
+                0
+            })
+        }
+    }
+}
+
+fn end_with(work: impl FnOnce() -> u8) -> ! {
+    let status = catch_unwind(AssertUnwindSafe(work)).unwrap_or(STATUS_OWN_FAILURE);
+    // SAFETY: ends this process; the exit handlers of the one that it was forked from are not for it.
+    unsafe { libc::_exit(i32::from(status)) }
+}
+
+fn be_supervisor(handshake: Handshake, yama: bool, supervise: impl FnOnce(Handshake) -> u8) -> u8 {
     raise_limits();
     if yama {
         send(&handshake.socket, &[&b"p"[..], &std::process::id().to_le_bytes()].concat());
@@ -304,23 +353,31 @@ fn await_ready(socket: &OwnedFd, yama: bool) -> Result<(), Failure> {
     }
 }
 
-/// Searches PATH and executes as execvp(3) does, ENOEXEC scripts with /bin/sh included.
+/// Searches PATH and executes as execvp(3) does, except that what execve refuses as ENOEXEC goes to /bin/sh only if it
+/// is text: a shell says of anything else that it cannot be executed (XCU 2.9.1.4), where execvp lets sh read it.
 fn execute(argv: &[CString]) -> Failure {
     let Some(file) = argv.first() else {
         return Failure { status: STATUS_OWN_FAILURE, message: "no command".into() };
     };
-    let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|argument| argument.as_ptr()).collect();
-    pointers.push(std::ptr::null());
-    // SAFETY: the array is NULL-terminated and its strings live in `argv`.
-    unsafe { libc::execvp(file.as_ptr(), pointers.as_ptr()) };
-    let mut errno = Errno::last();
-    if errno.0 == libc::EACCES && !exists_in_path(file.as_bytes()) {
-        // A directory of PATH that may not be searched; no shell would say "permission denied" for that.
-        errno = Errno(libc::ENOENT);
+    let name = OsStr::from_bytes(file.as_bytes()).display();
+    let is_path = file.as_bytes().contains(&b'/');
+    let mut errno = Errno(libc::ENOENT);
+    for path in candidates(file) {
+        let failed = execute_at(&path, argv);
+        match failed.0 {
+            _ if is_path => errno = failed,
+            libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+            // A directory of PATH that may not be searched; no shell would say "permission denied" for that.
+            libc::EACCES if !path_exists(&path) => {}
+            libc::EACCES => errno = failed,
+            _ => {
+                errno = failed;
+                break;
+            }
+        }
     }
     let status = if errno.0 == libc::ENOENT { STATUS_NOT_FOUND } else { STATUS_CANNOT_EXECUTE };
-    let name = OsStr::from_bytes(file.as_bytes()).display();
-    let message = if status == STATUS_NOT_FOUND && !file.as_bytes().contains(&b'/') {
+    let message = if status == STATUS_NOT_FOUND && !is_path {
         format!("{name}: command not found")
     } else {
         format!("{name}: {errno}")
@@ -328,17 +385,52 @@ fn execute(argv: &[CString]) -> Failure {
     Failure { status, message }
 }
 
-/// Whether a path, or a file of this name in a directory of PATH, is there.
-fn exists_in_path(file: &[u8]) -> bool {
-    let there = |path: &OsStr| std::fs::metadata(path).is_ok();
-    if file.contains(&b'/') {
-        // Then EACCES says enough.
-        return true;
+/// Where a command may be: a name with a slash is a path itself, an empty part of PATH is the working directory.
+fn candidates(file: &CString) -> Vec<CString> {
+    let name = file.as_bytes();
+    if name.is_empty() || name.contains(&b'/') {
+        return vec![file.clone()];
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
-    path.as_bytes()
-        .split(|byte| *byte == b':')
-        .any(|directory| there(OsStr::from_bytes(&[directory, b"/", file].concat())))
+    let join = |directory: &[u8]| match directory {
+        [] => name.to_vec(),
+        directory => [directory, b"/", name].concat(),
+    };
+    path.as_bytes().split(|byte| *byte == b':').filter_map(|part| CString::new(join(part)).ok()).collect()
+}
+
+/// Returns only when it failed.
+fn execute_at(path: &CStr, argv: &[CString]) -> Errno {
+    let errno = execv(path, argv);
+    if errno.0 != libc::ENOEXEC || !is_text(path) {
+        return errno;
+    }
+    let mut words = vec![c"/bin/sh".to_owned(), path.to_owned()];
+    words.extend_from_slice(&argv[1..]);
+    execv(c"/bin/sh", &words)
+}
+
+fn execv(path: &CStr, argv: &[CString]) -> Errno {
+    let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|argument| argument.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    // SAFETY: the array is NULL-terminated and its strings live in `argv`.
+    unsafe { libc::execv(path.as_ptr(), pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// Whether a file can be a shell's: no NUL byte in its first line and no ELF header, as bash has it.
+fn is_text(path: &CStr) -> bool {
+    const SAMPLE_BYTES: u64 = 128;
+    let mut sample = Vec::new();
+    let read = File::open(OsStr::from_bytes(path.to_bytes()))
+        .and_then(|file| file.take(SAMPLE_BYTES).read_to_end(&mut sample));
+    // What cannot be read is for sh to complain about.
+    let first_line = sample.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    read.is_err() || !(sample.starts_with(b"\x7fELF") || first_line.contains(&0))
+}
+
+fn path_exists(path: &CStr) -> bool {
+    std::fs::metadata(OsStr::from_bytes(path.to_bytes())).is_ok()
 }
 
 fn restore_what_the_runtime_changed() {

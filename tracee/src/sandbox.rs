@@ -282,7 +282,7 @@ fn close_all_but(keep: &[RawFd]) {
 fn make_namespaces(clocks: ClockOffsets) -> Result<(), (String, Errno)> {
     // SAFETY: every call below takes numbers and NULL only.
     unsafe {
-        if libc::geteuid() == 0 {
+        if libc::geteuid() == 0 && may_become_nobody() {
             check("setgroups", libc::setgroups(0, std::ptr::null()).into())?;
             check("setresgid", libc::setresgid(NOBODY, NOBODY, NOBODY).into())?;
             check("setresuid", libc::setresuid(NOBODY, NOBODY, NOBODY).into())?;
@@ -307,6 +307,20 @@ fn make_namespaces(clocks: ClockOffsets) -> Result<(), (String, Errno)> {
     let text =
         format!("monotonic {}\nboottime {}\n", offset(clocks.monotonic_ns), offset(clocks.boottime_ns));
     check_io("time namespace", fs::write("/proc/self/timens_offsets", text))
+}
+
+/// Whether root may take the ids of nobody. In a user namespace that somebody without privilege made (rootless
+/// containers, `unshare --map-root-user`) it may not: the maker's ids alone are mapped and groups cannot be dropped
+/// (user_namespaces(7)). Such a root has no rights outside but the maker's, as if mosixd was the maker's own.
+fn may_become_nobody() -> bool {
+    let has_nobody = |line: &str| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        matches!(numbers[..], [first, _, count] if (first..first.saturating_add(count)).contains(&u64::from(NOBODY)))
+    };
+    let lacks_nobody = |map: &str| fs::read_to_string(map).is_ok_and(|text| !text.lines().any(has_nobody));
+    // What cannot be read lets root try, and fail: it never stays root for want of a file.
+    let keeps_groups = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
+    !(keeps_groups || lacks_nobody("/proc/self/uid_map") || lacks_nobody("/proc/self/gid_map"))
 }
 
 const CLONE_NEWTIME: libc::c_int = 0x80;

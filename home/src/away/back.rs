@@ -15,6 +15,7 @@ use wire::session::{ProcessKey, ToBody};
 use super::deputy::{Coming, Phase, Process, Refill, State};
 use super::out::{self, MUNMAP, remove_foothold};
 use super::{Action, Away, Move};
+use crate::process::options;
 
 /// How long the threads of a process may take to stop before its move home is given up.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -511,7 +512,7 @@ fn finish(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, Inj
     let leader = injector.finish()?;
     threads.insert(0, leader);
     for thread in &threads {
-        thread.set_options(out::WHOLE)?;
+        thread.set_options(options(pid, false))?;
     }
     Ok(threads)
 }

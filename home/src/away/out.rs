@@ -10,7 +10,7 @@ use tracee::errno::restart;
 use tracee::foothold::Foothold;
 use tracee::image::{Backing, CpuUsed, Image, Unfinished, hole};
 use tracee::inject::{InjectError, Injector, step_out, vdso_site};
-use tracee::ptrace::{Options, Resume, Running, Stopped};
+use tracee::ptrace::{Resume, Running, Stopped};
 use tracee::wait::CpuTime;
 use tracee::{Errno, Event, Stop, Tid, maps, restore, wait};
 use wire::message;
@@ -19,13 +19,10 @@ use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 use super::back::unfinished_calls;
 use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
+use crate::process::{INIT, INIT_STAYS, options};
 
 /// Slots whose windows a deputy maps: threads of it and its forks until they exec. Address space only, 8 MiB each.
 const SLOTS: u64 = 512;
-/// A deputy dies with its supervisor; a whole process does not.
-pub(super) const HOLLOW: Options = Options { exit_kill: true, exit_event: false, seccomp: false };
-/// What is asked of processes at home.
-pub(super) const WHOLE: Options = Options { exit_kill: false, exit_event: false, seccomp: false };
 
 /// Why a process did not leave. It is stopped and whole, unless it is gone.
 #[derive(Debug)]
@@ -224,6 +221,9 @@ impl Away {
         fresh: bool,
         unfinished: &HashMap<Tid, Unfinished>,
     ) -> Result<(Vec<Stopped>, Image, Ours, Dispositions), Failed> {
+        if pid == INIT {
+            return Err(Failed::Stay(threads, Vec::new(), INIT_STAYS.into()));
+        }
         let mappings = match if fresh { maps::read(pid) } else { maps::read_with_flags(pid) } {
             Ok(mappings) => mappings,
             Err(error) => {
@@ -423,7 +423,7 @@ impl Away {
             stopped.push(injector.finish()?);
         }
         let leader = stopped.remove(0);
-        leader.set_options(HOLLOW)?;
+        leader.set_options(options(process.pid, true))?;
         let mut injector = Injector::new(leader, foothold.site())?;
         let mut keep = vec![foothold.range(), (process.area_base, process.area_base + process.area.bytes())];
         // The kernel shows the command from these pages.
@@ -444,7 +444,7 @@ impl Away {
         let mut regs_of = Vec::new();
         for thread in &stopped {
             let slot = process.area.take().ok_or(Errno(libc_errno::EAGAIN))?;
-            thread.set_options(HOLLOW)?;
+            thread.set_options(options(process.pid, true))?;
             let mut regs = thread.regs()?;
             enter_loop(&mut regs, process, slot);
             thread.set_regs(&regs)?;

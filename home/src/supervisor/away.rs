@@ -10,7 +10,7 @@ use tracee::{Event, Running, Stop, Stopped, Tid, wait};
 use super::{Next, Source, Supervisor, Timer};
 use crate::away::{Action, Away, NotSent, settle_exec};
 use crate::control::{Reply, Ticket};
-use crate::process::{Place, StayReason, ThreadState};
+use crate::process::{INIT, INIT_STAYS, Place, StayReason, ThreadState};
 use crate::procfs;
 
 /// How long a thread may take to stop before a move is given up: one in an uninterruptible sleep cannot.
@@ -36,6 +36,9 @@ pub(crate) struct Elsewhere {
 
 /// Why a process cannot leave, as far as it shows from outside without stopping it.
 fn stay_reason(pid: Tid) -> Option<String> {
+    if pid == INIT {
+        return Some(INIT_STAYS.into());
+    }
     if procfs::stat(pid).is_some_and(|stat| stat.state == 'Z') {
         return Some("its first thread has ended".into());
     }

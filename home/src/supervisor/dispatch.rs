@@ -24,6 +24,9 @@ pub enum Next {
 impl Supervisor {
     /// Handles one report.
     pub(super) fn report(&mut self, tid: Tid, event: Event) {
+        if event == Event::Stopped(Stop::Exit) {
+            return self.leaving(Running::attached(tid).stopped());
+        }
         if self.away_report(tid, event) {
             return;
         }
@@ -110,6 +113,8 @@ impl Supervisor {
     /// A fresh image is in place; its thread now has the process's own id.
     fn executed(&mut self, at: &Stopped) -> Next {
         let former = at.event_message().unwrap_or(at.tid() as u64) as Tid;
+        // Its id may have been that of a leader that had to end for this exec.
+        self.leaving.remove(&at.tid());
         if let Some(trace) = &mut self.trace {
             trace.executed(at.tid(), former);
         }

@@ -1,9 +1,12 @@
 //! Ends of threads and processes.
 
-use tracee::{Event, Tid, clock};
+use tracee::ptrace::Resume;
+use tracee::{Event, Stopped, Tid, clock, wait};
 
 use super::Supervisor;
 use crate::control::Reply;
+use crate::process::INIT;
+use crate::procfs;
 
 impl Supervisor {
     /// A thread has ended, and what waits for it does not know yet: while it is not reaped here, its process is a
@@ -25,10 +28,10 @@ impl Supervisor {
             self.stats.cpu_seconds.home += time.as_secs_f64();
         }
         self.on_process_end(tid, event);
-        if self.table.processes.len() == 1
+        if (self.table.processes.len() == 1 || tid == INIT)
             && let Some(control) = self.control.take()
         {
-            // The last one: nobody shall find a socket that is about to go.
+            // The last one, or the end of all: nobody shall find a socket that is about to go.
             control.close();
         }
         if tid == self.first && !self.first_has_ended {
@@ -41,9 +44,26 @@ impl Supervisor {
         }
     }
 
+    /// A thread is about to end (see [`crate::process::options`]). What is written when the first process ends is written
+    /// before pid 1's last thread goes on: afterwards nobody here does anything.
+    pub(super) fn leaving(&mut self, at: Stopped) {
+        let tid = at.tid();
+        // Children that pid 1 makes have its options.
+        if procfs::is_thread_of(tid, INIT) {
+            self.leaving.insert(tid);
+            if procfs::threads(INIT).iter().all(|thread| self.leaving.contains(thread)) {
+                let status = at.event_message().unwrap_or(0);
+                self.before_reaping(INIT, wait::decode(status as i32));
+            }
+        }
+        // ESRCH: killed meanwhile.
+        let _ = at.resume(Resume::Cont, 0);
+    }
+
     /// The end has been taken from the kernel. A leader's end is reported when all other threads are gone: it is
     /// the process's end.
     pub(super) fn reaped(&mut self, tid: Tid) {
+        self.leaving.remove(&tid);
         if self.table.remove_process(tid).is_none() {
             self.on_thread_end(tid);
             self.table.remove_thread(tid);
