@@ -218,8 +218,11 @@ impl Session {
             _ => None,
         };
         let asked_mask = waits_under.unwrap_or(0);
-        let Some(ignores) = self.process_of(host).map(Process::ignores) else { return Ok(()) };
-        let pending = temporary.is_some_and(|(_, mask)| deliverable(host, mask, ignores) != 0);
+        let Some(process) = self.process_of(host) else { return Ok(()) };
+        // A signal may have come while the thread was already stopped at its call. One that its own mask holds back may
+        // have come long before.
+        let may_pend = wait != Wait::No && (temporary.is_some() || !process.tickets.is_empty());
+        let pending = may_pend && deliverable(host, asked_mask, process.ignores()) != 0;
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.seq += 1;
         let call = Call {
@@ -234,8 +237,7 @@ impl Session {
         };
         let asked = Asked { bufs: plan.bufs, deadline, mask: asked_mask, limit: None, temporary, written };
         if pending {
-            // What the thread's own mask holds back and the call's lets through has come already.
-            return self.interrupted(host, stopped, regs, &asked, tracee::errno::restart::NOHAND);
+            return self.interrupted(host, stopped, regs, &asked, code_before(wait));
         }
         thread.state = State::Asking(stopped, Box::new(regs), Ask::Call(Box::new(asked)));
         let key = thread.key;
@@ -297,12 +299,7 @@ impl Session {
                 self.interrupted(host, stopped, regs, &asked, code)
             }
             (Ask::Call(asked), Outcome::NotMade) => {
-                let nr = regs.orig_rax as u32;
-                let code = match table::wait_of(nr, &regs.args()) {
-                    // It never ends in EINTR: made again after the handler.
-                    Wait::No => tracee::errno::restart::NOINTR,
-                    _ => tracee::errno::restart::SYS,
-                };
+                let code = code_before(table::wait_of(regs.orig_rax as u32, &regs.args()));
                 self.interrupted(host, stopped, regs, &asked, code)
             }
             (_, Outcome::GoHome(reason)) => self.go_home(host, stopped, regs, reason),
@@ -404,6 +401,18 @@ impl Session {
         stopped.set_regs(&now).ok();
         thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
         Ok(())
+    }
+}
+
+/// How a call ends whose signal came before it had begun to wait.
+fn code_before(wait: Wait) -> i64 {
+    use tracee::errno::restart;
+    match wait {
+        // It never ends in EINTR: made again after the handler.
+        Wait::No => restart::NOINTR,
+        Wait::Plain => restart::SYS,
+        // After a handler none of these is made again (signal(7)).
+        Wait::Timed(_) => restart::NOHAND,
     }
 }
 
