@@ -50,6 +50,7 @@ fn extract(object: &Path, out: &Path) {
         ("shim_loop", "Where a deputy's thread starts."),
         ("shim_call", "The `syscall` instruction that makes the posted call."),
         ("shim_made", "The instruction after it."),
+        ("shim_done", "Where the result is stored and the slot says so."),
         ("shim_trap", "The `int3` that reports a finished call to a supervisor that sleeps."),
     ] {
         let upper = name.trim_start_matches("shim_").to_uppercase();

@@ -9,7 +9,8 @@ use core::arch::global_asm;
 // assumed: a thread can be put at `shim_loop` from any state. Slot offsets are those of `Slot` in lib.rs.
 //
 // A signal that comes while the state is POSTED and rip is anywhere from `shim_loop` up to and including
-// `shim_call` finds the call not yet made; the tracer then moves rip to `shim_made` with a result of its own.
+// `shim_call` finds the call not yet made; the tracer then moves rip to `shim_made` with a result of its own. So does
+// one from `shim_done` to the end: the call before is done, and the next one may be posted before the thread has left.
 global_asm!(
     ".globl shim_site",
     "shim_site:",
@@ -61,6 +62,8 @@ global_asm!(
     "syscall",
     "4:",
     "mov dword ptr [rbx], 2",
+    ".globl shim_done",
+    "shim_done:",
     "lock inc dword ptr [r12]",
     "test dword ptr [rbx + 4], 2", // after the locked instruction, so ordered after the state
     "jnz 5f",

@@ -347,7 +347,10 @@ impl Away {
                 regs.orig_rax = u64::MAX;
                 stopped.set_regs(&regs).ok();
             }
-        } else if posted && (at(shim::entry::LOOP)..=at(shim::entry::CALL)).contains(&regs.rip) {
+        } else if posted
+            && ((at(shim::entry::LOOP)..=at(shim::entry::CALL)).contains(&regs.rip)
+                || (at(shim::entry::DONE)..=at(shim::entry::TRAP) + 1).contains(&regs.rip))
+        {
             regs.rip = at(shim::entry::MADE);
             regs.orig_rax = u64::MAX;
             regs.rax = shim::NOT_MADE as u64;
