@@ -93,6 +93,7 @@ impl Session {
             nr::RT_SIGACTION => self.sigaction(host, stopped, args[0] as i32, args[1]),
             nr::RT_SIGTIMEDWAIT => {
                 self.begin_wait(host, &regs);
+                self.wait_for(host, memory::read_u64(host, args[0]).unwrap_or(0))?;
                 self.run_local(host, stopped, Native::TimedWait(args[1]));
                 Ok(())
             }
@@ -124,6 +125,20 @@ impl Session {
                 self.go_home(host, stopped, regs, name)
             }
         }
+    }
+
+    /// A thread waits for signals. What is ignored and blocked is queued all the same and can be waited for (sigwait(3)), so
+    /// home must no longer hold it back.
+    fn wait_for(&mut self, host: Tid, set: u64) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get(&host) else { return Ok(()) };
+        let Some(process) = self.processes.get_mut(&thread.process) else { return Ok(()) };
+        let new = set & process.ignores() & !process.dispositions.waited;
+        if new == 0 {
+            return Ok(());
+        }
+        process.dispositions.waited |= new;
+        let (key, now) = (thread.key, process.dispositions);
+        self.ask(key, &Up::Dispositions(now))
     }
 
     /// Notes when a wait in the body's own kernel is over, so that a move can carry that over. One that was begun before
@@ -405,13 +420,13 @@ impl Session {
         if let (true, Some(process), Some(key)) = (readable, process, key) {
             let [handler, flags] = words;
             let bit = 1u64 << (signal - 1);
-            let Dispositions { mut ignored, mut caught, mut child_flags } = process.dispositions;
+            let Dispositions { mut ignored, mut caught, mut child_flags, waited } = process.dispositions;
             ignored = if handler == 1 { ignored | bit } else { ignored & !bit };
             caught = if handler > 1 { caught | bit } else { caught & !bit };
             if signal == SIGCHLD as i32 {
                 child_flags = flags & CHILD_FLAGS;
             }
-            let now = Dispositions { ignored, caught, child_flags };
+            let now = Dispositions { ignored, caught, child_flags, waited };
             let before = (process.ignores(), process.dispositions.ignored, process.dispositions.child_flags);
             process.dispositions = now;
             if before != (process.ignores(), ignored, child_flags) {

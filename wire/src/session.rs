@@ -153,6 +153,8 @@ pub struct Dispositions {
     pub caught: u64,
     /// SA_NOCLDSTOP and SA_NOCLDWAIT of SIGCHLD.
     pub child_flags: u64,
+    /// Signals that a thread has waited for with rt_sigtimedwait: they come even if they are ignored.
+    pub waited: u64,
 }
 
 /// A forwarded call, marshalled.

@@ -213,7 +213,8 @@ impl Process {
     /// Signals that need not reach the body: a deputy keeps them blocked, since under ptrace even an ignored signal
     /// disturbs a call.
     pub(super) fn idle_mask(&self) -> u64 {
-        self.dispositions.ignored | signal::IGNORED_BY_DEFAULT & !self.dispositions.caught
+        let Dispositions { ignored, caught, waited, .. } = self.dispositions;
+        (ignored | signal::IGNORED_BY_DEFAULT & !caught) & !waited
     }
 }
 

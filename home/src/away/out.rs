@@ -334,7 +334,7 @@ impl Away {
                 let child = image.actions.iter().find(|(number, _)| *number == SIGCHLD);
                 let child_flags = child.map_or(0, |(_, action)| action[1] & CHILD_FLAGS);
                 let caught = image.actions.iter().fold(0, |set, (number, _)| set | 1 << (number - 1));
-                let dispositions = Dispositions { ignored: image.ignored, caught, child_flags };
+                let dispositions = Dispositions { ignored: image.ignored, caught, child_flags, waited: 0 };
                 Ok((done, image, mapped, dispositions))
             }
             Err(CaptureError::Inject(InjectError::Gone(_, event, time))) => Err(Failed::Gone(event, time)),

@@ -388,7 +388,7 @@ impl Away {
         let now = process.idle_mask();
         let reaping = |d: &wire::session::Dispositions| (d.ignored >> 16 & 1, d.child_flags);
         if before != now || old.ignored != dispositions.ignored || reaping(&old) != reaping(&dispositions) {
-            self.mirror_by_injection(tid, before & !now);
+            self.mirror_by_injection(tid, before & !now & !dispositions.waited);
         }
     }
 }
