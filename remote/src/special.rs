@@ -28,6 +28,7 @@ const MAP_TYPE: u64 = 15;
 const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const SIGCHLD: u32 = 17;
+const SIGNAL_MAX: u64 = 64;
 /// SA_NOCLDSTOP, SA_NOCLDWAIT.
 const CHILD_FLAGS: u64 = 3;
 
@@ -211,6 +212,9 @@ impl Session {
         }
         if words[8] != 0 || words[9] != 0 || regs.rsi as usize > size_of_val(&words) {
             return self.go_home(host, stopped, regs, "clone3 with chosen pids");
+        }
+        if words[4] > SIGNAL_MAX {
+            return self.answer(host, stopped, regs, -i64::from(EINVAL));
         }
         let fork = ForkArgs {
             flags: words[0],

@@ -23,8 +23,8 @@ impl Mode {
     /// Every mode.
     pub const ALL: [Mode; 5] = [Mode::Native, Mode::Home, Mode::Loopback, Mode::Shuttle, Mode::TwoHosts];
 
-    /// The modes that run when `MOSIX_TEST_MODES` is not set. Each is added here when the engine can do it.
-    pub const SWITCHED_ON: &'static [Mode] = &[Mode::Native];
+    /// The modes that run when `MOSIX_TEST_MODES` is not set.
+    pub const SWITCHED_ON: &'static [Mode] = &[Mode::Native, Mode::Home, Mode::Loopback];
 
     /// Whether processes leave home in this mode.
     pub fn is_away(self) -> bool {
