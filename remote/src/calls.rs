@@ -233,10 +233,11 @@ impl Session {
             patches: plan.patches.clone(),
             mask: waits_under,
             seen: thread.seen,
+            signaled: pending,
             until,
         };
         let asked = Asked { bufs: plan.bufs, deadline, mask: asked_mask, limit: None, temporary, written };
-        if pending {
+        if pending && temporary.is_some() {
             return self.interrupted(host, stopped, regs, &asked, code_before(wait));
         }
         thread.state = State::Asking(stopped, Box::new(regs), Ask::Call(Box::new(asked)));

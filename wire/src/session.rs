@@ -174,6 +174,8 @@ pub struct Call {
     pub mask: Option<u64>,
     /// Number of the last signal of this thread that the node has seen.
     pub seen: u64,
+    /// The thread has a signal to take: the call must not wait. One that never waits is still made.
+    pub signaled: bool,
     /// When a wait ends that an earlier request for the same call began, where no argument says it (SO_RCVTIMEO): home's
     /// CLOCK_MONOTONIC in nanoseconds.
     pub until: Option<u64>,

@@ -134,9 +134,9 @@ impl Away {
         }
         let Some(deputy) = self.threads.get_mut(&tid) else { return Ok(()) };
         deputy.seen(call.seen);
-        let crossed = call.mask.is_some() && call.seen < deputy.signals;
+        let crossed = call.mask.is_some() && (call.signaled || call.seen < deputy.signals);
         if crossed && !self.is_prompt(tid, call.nr, &call.args) {
-            // A signal is on its way to the body: this call could block past it.
+            // A signal is on its way to the body, or there: this call could block past it.
             self.reply(tid, call.seq, Outcome::NotMade, Vec::new());
             return Ok(());
         }
