@@ -32,6 +32,8 @@ pub struct Process {
     /// Where the area is in the deputy.
     pub(super) area_base: u64,
     pub(super) vdso: Option<(u64, u64)>,
+    /// Device and inode of the files that its body maps as content.
+    pub(super) mapped: HashSet<(u64, u64)>,
     pub(super) dispositions: Dispositions,
     /// Stopped by job control; the node knows.
     pub(super) frozen: bool,
@@ -461,6 +463,7 @@ impl Away {
                 area: process.area.clone(),
                 area_base,
                 vdso: process.vdso,
+                mapped: process.mapped.clone(),
                 dispositions: process.dispositions,
                 frozen: false,
                 released: false,

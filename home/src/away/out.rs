@@ -1,6 +1,7 @@
 //! Leaving home: capture, send, and, once the node has built the body, hollow the process into a deputy.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
 use serde_bytes::ByteBuf;
@@ -159,6 +160,9 @@ impl Away {
                     self.keys.insert(*thread_key, *tid);
                 }
                 let vdso = image.vdso;
+                let files = image.vmas.iter().filter_map(capture::file_of);
+                let files = files.filter_map(|file| self.contents.metadata(&file.content));
+                let mapped = files.map(|metadata| (metadata.dev(), metadata.ino())).collect();
                 let leaving =
                     Leaving { threads, image, since, frozen_at: since, reason: reason.into(), bytes };
                 self.processes.insert(
@@ -172,6 +176,7 @@ impl Away {
                         area: SharedArea::new(ours.area),
                         area_base: ours.area_base,
                         vdso,
+                        mapped,
                         dispositions,
                         frozen: false,
                         released: false,

@@ -1,6 +1,10 @@
 //! Requests of bodies: checked, executed by the deputy, answered.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Instant;
 
 use serde_bytes::ByteBuf;
@@ -132,6 +136,10 @@ impl Away {
         if !self.ready(tid, call.seq) {
             return Ok(());
         }
+        if let Some(reason) = self.cuts_a_mapped_file(tid, &call) {
+            self.reply(tid, call.seq, Outcome::GoHome(reason), Vec::new());
+            return Ok(());
+        }
         let Some(deputy) = self.threads.get_mut(&tid) else { return Ok(()) };
         deputy.seen(call.seen);
         let crossed = call.mask.is_some() && (call.signaled || call.seen < deputy.signals);
@@ -209,6 +217,33 @@ impl Away {
         DATA_CALLS.contains(&nr)
             && fs::metadata(format!("/proc/{pid}/fd/{}", args[0] as i32))
                 .is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
+    }
+
+    /// Whether a call makes a file shorter that the process maps: what is mapped on the node is the file's content as it
+    /// was, and would not end where the file does from then on (mmap(2), SIGBUS).
+    fn cuts_a_mapped_file(&self, tid: Tid, call: &Call) -> Option<String> {
+        const O_TRUNC: u64 = 0o1000;
+        let path = |at: &str, pid: Tid| {
+            let name = call.bufs.first()?.data.split(|byte| *byte == 0).next()?;
+            // An absolute name replaces what is before it.
+            Some(Path::new(&format!("/proc/{pid}/{at}")).join(OsStr::from_bytes(name)))
+        };
+        let process = self.processes.get(&self.threads.get(&tid)?.process)?;
+        let (pid, args) = (process.pid, call.args);
+        let from = |dir: u64| match dir as i32 {
+            AT_FDCWD => "cwd".to_owned(),
+            fd => format!("fd/{fd}"),
+        };
+        let file = match table::by_number(call.nr)?.name {
+            "ftruncate" => format!("/proc/{pid}/fd/{}", args[0] as i32).into(),
+            "truncate" | "creat" => path("cwd", pid)?,
+            "open" if args[1] & O_TRUNC != 0 => path("cwd", pid)?,
+            "openat" if args[2] & O_TRUNC != 0 => path(&from(args[0]), pid)?,
+            _ => return None,
+        };
+        let metadata = fs::metadata(&file).ok()?;
+        let mapped = process.mapped.contains(&(metadata.dev(), metadata.ino()));
+        mapped.then(|| format!("{} is cut while it is mapped", file.display()))
     }
 
     fn serve(&mut self, tid: Tid, serving: Serving) {
@@ -366,12 +401,20 @@ impl Away {
         let Ok(file) = File::open(&link) else {
             return Outcome::GoHome(format!("mapping of {name}, which cannot be read again"));
         };
+        let of = file.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
         match self.contents.identify(file) {
-            Ok((content, size)) => Outcome::File {
-                content,
-                size,
-                path: ByteBuf::from(path.as_os_str().as_encoded_bytes().to_vec()),
-            },
+            Ok((content, size)) => {
+                if let (Ok(of), Some(key)) = (of, self.threads.get(&tid).map(|deputy| deputy.process))
+                    && let Some(process) = self.processes.get_mut(&key)
+                {
+                    process.mapped.insert(of);
+                }
+                Outcome::File {
+                    content,
+                    size,
+                    path: ByteBuf::from(path.as_os_str().as_encoded_bytes().to_vec()),
+                }
+            }
             Err(why) => Outcome::GoHome(format!("mapping of {name}: {why}")),
         }
     }
