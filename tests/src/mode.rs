@@ -24,7 +24,7 @@ impl Mode {
     pub const ALL: [Mode; 5] = [Mode::Native, Mode::Home, Mode::Loopback, Mode::Shuttle, Mode::TwoHosts];
 
     /// The modes that run when `MOSIX_TEST_MODES` is not set.
-    pub const SWITCHED_ON: &'static [Mode] = &[Mode::Native, Mode::Home, Mode::Loopback];
+    pub const SWITCHED_ON: &'static [Mode] = &[Mode::Native, Mode::Home];
 
     /// Whether processes leave home in this mode.
     pub fn is_away(self) -> bool {
