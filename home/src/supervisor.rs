@@ -94,6 +94,8 @@ pub struct Supervisor {
     may_trace_anything: bool,
     /// ptrace has more to report than was taken.
     more_reports: bool,
+    /// The thread that is being stopped for a move.
+    stopping: Option<Tid>,
 }
 
 /// Why a supervisor could not begin.
@@ -178,6 +180,7 @@ impl Supervisor {
             repairs_made: 0,
             may_trace_anything: setuid::may_trace_anything(),
             more_reports: false,
+            stopping: None,
         };
         if let Some(link) = options.node {
             let away = crate::away::Away::meet(link, &first.to_string(), supervisor.trace.is_some())?;

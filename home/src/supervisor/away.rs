@@ -424,6 +424,13 @@ impl Supervisor {
 
     /// Waits for a thread that was interrupted. Other stops that come first are handled as ever.
     fn stop_thread(&mut self, tid: Tid, until: Instant) -> Result<Stopped, String> {
+        self.stopping = Some(tid);
+        let stopped = self.await_stop(tid, until);
+        self.stopping = None;
+        stopped
+    }
+
+    fn await_stop(&mut self, tid: Tid, until: Instant) -> Result<Stopped, String> {
         loop {
             match wait::next_of_thread(tid, |tid, event| self.before_reaping(tid, event)) {
                 Ok(Some((_, Event::Stopped(Stop::Interrupt), _))) => {

@@ -299,6 +299,8 @@ impl Supervisor {
 
     /// At an entry or exit stop of a thread with a repaired call.
     pub(super) fn repaired_call_moved_on(&mut self, at: &Stopped) {
+        // What a move waits for may be this very stop: see `stop_thread`.
+        let stopping = self.stopping == Some(at.tid());
         let Some(thread) = self.table.threads.get_mut(&at.tid()) else { return };
         let Some(repair) = &mut thread.repair else { return };
         let (Ok(entry), Ok(mut regs)) = (at.at_syscall_entry(), at.regs()) else { return };
@@ -316,11 +318,13 @@ impl Supervisor {
                         let ret = *at_deadline;
                         thread.repair = None;
                         expire(at, nr, regs, ret);
-                    } else {
+                    } else if stopping {
                         regs.rearm(nr);
                         repair.ahead = Some(regs.rip);
                         // ESRCH: killed meanwhile.
                         let _ = at.set_regs(&regs);
+                    } else if regs.ret() == restart::BLOCK && !goes_on {
+                        thread.goes_on_with = Some(nr);
                     }
                 } else if !same || !entry {
                     thread.repair = None;
@@ -332,7 +336,7 @@ impl Supervisor {
                 let cut_short = ret > 0 && *done + (ret as u64) < *length;
                 if !same {
                     thread.repair = None;
-                } else if !entry && (cut_short || restart::is_code(ret)) {
+                } else if !entry && stopping && (cut_short || restart::is_code(ret)) {
                     *done += ret.max(0) as u64;
                     regs.rsi = *buffer + *done;
                     regs.rdx = *length - *done;
@@ -340,7 +344,7 @@ impl Supervisor {
                     repair.ahead = Some(regs.rip);
                     // ESRCH: killed meanwhile.
                     let _ = at.set_regs(&regs);
-                } else if !entry {
+                } else if !entry && !restart::is_code(ret) {
                     // The result of all legs; an error after some bytes is not the call's result (pipe(7)).
                     let total = *done + ret.max(0) as u64;
                     regs.rsi = *buffer;
