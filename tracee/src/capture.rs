@@ -168,6 +168,7 @@ pub fn cpu(injector: &mut Injector, foothold: &Foothold, whose: Whose) -> Result
     let ns = |at: usize| (word(at) * 1_000_000 + word(at + 8) + 1) * 1000;
     Ok(Cpu { user_ns: ns(0), system_ns: ns(16) })
 }
+
 /// The interval timers on CPU time that run.
 pub fn cpu_timers(injector: &mut Injector, foothold: &Foothold) -> Result<Vec<(u64, [u64; 4])>, InjectError> {
     let mut running = Vec::new();

@@ -12,7 +12,7 @@ use tracee::{Errno, Event, Stop, Tid, maps, memory, restore, wait};
 use wire::message;
 use wire::session::{ProcessKey, ToBody};
 
-use super::deputy::{Coming, Phase, Process, Refill, State};
+use super::deputy::{Coming, Deputy, Phase, Process, Refill, State};
 use super::out::{self, MUNMAP, remove_foothold};
 use super::{Action, Away, Move};
 use crate::process::options;
@@ -120,13 +120,12 @@ impl Away {
             return;
         };
         let coming = coming.clone();
-        let image: Image = match message::decode(bytes) {
+        let mut image: Image = match message::decode(bytes) {
             Ok(image) => image,
             Err(error) => return self.fail(key, coming, &error.to_string()),
         };
         let mut signals = Vec::new();
         // Signals that the image does not have: they were still on their way when it was taken.
-        let mut image = image;
         for thread in &mut image.threads {
             let Some(deputy) = self.threads.get_mut(&thread.tid) else { continue };
             deputy.seen(thread.seen);
@@ -302,11 +301,8 @@ impl Away {
             _ => Vec::new(),
         };
         process.giving_up = true;
-        let ours: Vec<Tid> = process.threads.clone();
-        let ours = ours
-            .into_iter()
-            .filter(|tid| self.threads.get(tid).is_some_and(|deputy| matches!(deputy.state, State::Busy)));
-        let ours: Vec<Tid> = ours.collect();
+        let held = |tid: &Tid| matches!(self.threads.get(tid), Some(Deputy { state: State::Busy, .. }));
+        let ours: Vec<Tid> = process.threads.iter().copied().filter(held).collect();
         let again = match self.processes.get(&key) {
             Some(process) if ours.contains(&pid) => rehollow(process),
             _ => Ok(()),
