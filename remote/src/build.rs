@@ -121,6 +121,7 @@ impl Session {
                 return Ok(());
             }
             if let Err(error) = self.map_body(key) {
+                self.nearness.end(self.host_of(key).into_iter());
                 return self.refuse(key, &error);
             }
         }
@@ -128,13 +129,24 @@ impl Session {
             self.processes.get(&key),
             Some(Process { phase: Phase::Building(building), .. }) if building.committed
         );
-        if ready {
-            return match self.finish_body(key) {
-                Ok(()) => self.say(key, &FromBody::Built),
-                Err(error) => self.refuse(key, &error),
-            };
+        if !ready {
+            // Pages are to come: from a supervisor that had better be on another core.
+            self.nearness.end(self.host_of(key).into_iter());
+            return Ok(());
         }
-        Ok(())
+        let host = self.host_of(key).unwrap_or_default();
+        let core = if self.threads.is_empty() { self.link.arrives_on() } else { None };
+        self.nearness.builds(host, core);
+        let finished = self.finish_body(key);
+        self.nearness.built(host, self.threads.len() == 1);
+        match finished {
+            Ok(()) => self.say(key, &FromBody::Built),
+            Err(error) => self.refuse(key, &error),
+        }
+    }
+
+    fn host_of(&self, key: ProcessKey) -> Option<Tid> {
+        self.processes.get(&key).map(|process| process.host).filter(|host| *host != 0)
     }
 
     /// Tells home that it cannot be, and removes what was begun.
@@ -150,6 +162,8 @@ impl Session {
         process.host = host;
         process.threads = vec![host];
         self.hosts.insert(host, key);
+        let core = if self.threads.is_empty() { self.link.arrives_on() } else { None };
+        self.nearness.builds(host, core);
         let leader = take_over(host)?;
         // It waits in pause(2): the instruction before is a `syscall`.
         let site = leader.regs()?.rip - tracee::regs::SYSCALL_LEN;

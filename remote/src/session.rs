@@ -91,12 +91,13 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
         Signals::open(&[SIGCHLD, SIGTERM]).map_err(|errno| SessionError::System("signalfd", errno.into()))?;
     let cache = Cache::open(cache_dir).map_err(|error| SessionError::System("the content cache", error))?;
     let (mut link, home, trace_local) = greet(link, name)?;
-    if let Some(why) = unfit(&hello(name), &home) {
+    let own = hello(name);
+    if let Some(why) = unfit(&own, &home) {
         send(&mut link, Channel::CONTROL, &Control::Refused(why.clone()))?;
         link.flush(Instant::now());
         return Err(SessionError::Unfit(why));
     }
-    let offsets = offsets(&hello(name), &home);
+    let offsets = offsets(&own, &home);
     let clock_ahead_ns = offsets.monotonic_ns;
     let sandbox = match Sandbox::create(&rules::filter(trace_local), offsets) {
         Ok(sandbox) => sandbox,

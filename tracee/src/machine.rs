@@ -63,8 +63,13 @@ pub struct Cpu {
     pub xsave_bytes: u32,
 }
 
-/// Reads this CPU's features.
+/// This CPU's features. They are read once: on a virtual machine each CPUID is an exit to its host.
 pub fn cpu() -> Cpu {
+    static CPU: std::sync::OnceLock<Cpu> = std::sync::OnceLock::new();
+    CPU.get_or_init(read_cpu).clone()
+}
+
+fn read_cpu() -> Cpu {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
     const OSXSAVE: u32 = 1 << 27;
     let (one, seven, extended) = (__cpuid(1), __cpuid_count(7, 0), __cpuid(0x8000_0001));

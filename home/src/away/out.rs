@@ -128,6 +128,7 @@ impl Away {
         let since = Instant::now();
         let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
         let old = self.replaced.remove(&pid);
+        self.nearness.begin(pid);
         match self.capture(pid, threads, fresh, unfinished) {
             Ok((threads, image, ours, dispositions)) => {
                 let key = ProcessKey(self.key());
@@ -145,6 +146,7 @@ impl Away {
                 match self.send_pages(key, pid, &image) {
                     Ok(sent) => bytes += sent,
                     Err(error) => {
+                        self.nearness.end();
                         self.let_go(key, pid, Some(cpu_from));
                         return Err(self.undo(
                             pid,
@@ -188,6 +190,7 @@ impl Away {
                 Ok(())
             }
             Err(failed) => {
+                self.nearness.end();
                 if let Some((old, from)) = old {
                     self.let_go(old, pid, from);
                 }
@@ -389,7 +392,12 @@ impl Away {
         }
         let Phase::Leaving(leaving) = std::mem::replace(&mut process.phase, Phase::Away) else { return };
         let pid = process.pid;
-        match self.hollow(key, *leaving) {
+        self.nearness.begin(pid);
+        let hollow = self.hollow(key, *leaving);
+        if self.threads.len() != 1 {
+            self.nearness.end();
+        }
+        match hollow {
             Ok(report) => {
                 self.tell(key, &ToBody::Go);
                 let now = Instant::now();
@@ -492,7 +500,9 @@ impl Away {
             failed: Some(why.into()),
         }));
         let ours = [process.foothold.range(), (process.area_base, process.area_base + process.area.bytes())];
-        match self.undo(process.pid, leaving.threads, &ours, why.into()) {
+        let undone = self.undo(process.pid, leaving.threads, &ours, why.into());
+        self.nearness.end();
+        match undone {
             NotSent::Stay(threads, why) => {
                 self.actions.push_back(Action::CameHome {
                     pid: process.pid,
