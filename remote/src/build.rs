@@ -1,6 +1,7 @@
 //! Building a body from an image.
 
-use serde_bytes::ByteBuf;
+use std::borrow::Cow;
+
 use tracee::foothold::Foothold;
 use tracee::image::{CpuUsed, FileRef, Image, Used, hole};
 use tracee::inject::{InjectError, Injector};
@@ -89,11 +90,16 @@ impl Session {
     }
 
     /// Takes pages in.
-    pub(crate) fn pages(&mut self, key: ProcessKey, start: u64, bytes: ByteBuf) -> Result<(), SessionError> {
+    pub(crate) fn pages(
+        &mut self,
+        key: ProcessKey,
+        start: u64,
+        bytes: Cow<[u8]>,
+    ) -> Result<(), SessionError> {
         let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
         let Phase::Building(building) = &mut process.phase else { return Ok(()) };
         if building.leader.is_none() {
-            building.early.push((start, bytes.into_vec()));
+            building.early.push((start, bytes.into_owned()));
             return Ok(());
         }
         match restore::write_pages(process.host, start, &bytes) {

@@ -64,6 +64,8 @@ impl Nearness {
         }
         self.end();
         let (core, deputy) = (sched_getcpu(), Pid::from_raw(tid));
+        // Where there is no choice, not with each call again.
+        self.row = 0;
         let Ok(own) = sched_getaffinity(deputy) else { return };
         if own.count() > 1 && own.is_set(core) && sched_setaffinity(deputy, &only(core)).is_ok() {
             self.near = Some((tid, core, own));
