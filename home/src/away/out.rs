@@ -149,12 +149,8 @@ impl Away {
                     Err(error) => {
                         self.nearness.end();
                         self.let_go(key, pid, Some(cpu_from));
-                        return Err(self.undo(
-                            pid,
-                            threads,
-                            &ours.ranges(),
-                            format!("reading its pages: {error}"),
-                        ));
+                        let undo = Undo::new(ours.foothold, &ours.ranges(), &image);
+                        return Err(undo.make(pid, threads, format!("reading its pages: {error}")));
                     }
                 }
                 self.tell(key, &ToBody::Commit);
@@ -196,30 +192,11 @@ impl Away {
                     self.let_go(old, pid, from);
                 }
                 Err(match failed {
-                    Failed::Stay(threads, ours, why) if !ours.is_empty() => {
-                        self.undo(pid, threads, &ours, why)
-                    }
-                    Failed::Stay(threads, _, why) => NotSent::Stay(threads, why),
+                    Failed::Stay(threads, undo, why) => undo.make(pid, threads, why),
                     Failed::Gone(event, time) => NotSent::Gone(event, time),
                 })
             }
         }
-    }
-
-    /// Takes our pages out of a process that stays.
-    fn undo(&mut self, pid: Tid, mut threads: Vec<Stopped>, ours: &[(u64, u64)], why: String) -> NotSent {
-        let leader = threads.remove(0);
-        let removed = maps::read(pid).map_err(|_| InjectError::Ptrace(Errno::ESRCH)).and_then(|mappings| {
-            let mut injector = injector(leader, &mappings)?;
-            remove_foothold(&mut injector, &mappings, ours)?;
-            injector.finish()
-        });
-        match removed {
-            Ok(leader) => threads.insert(0, leader),
-            Err(InjectError::Gone(_, event, time)) => return NotSent::Gone(event, time),
-            Err(_) => threads.insert(0, Running::attached(pid).stopped()),
-        }
-        NotSent::Stay(threads, why)
     }
 
     #[allow(clippy::type_complexity)]
@@ -231,12 +208,12 @@ impl Away {
         unfinished: &HashMap<Tid, Unfinished>,
     ) -> Result<(Vec<Stopped>, Image, Ours, Dispositions), Failed> {
         if pid == INIT {
-            return Err(Failed::Stay(threads, Vec::new(), INIT_STAYS.into()));
+            return Err(Failed::Stay(threads, Undo::default(), INIT_STAYS.into()));
         }
         let mappings = match if fresh { maps::read(pid) } else { maps::read_with_flags(pid) } {
             Ok(mappings) => mappings,
             Err(error) => {
-                return Err(Failed::Stay(threads, Vec::new(), format!("reading its maps: {error}")));
+                return Err(Failed::Stay(threads, Undo::default(), format!("reading its maps: {error}")));
             }
         };
         let away = self.cpu.own(pid);
@@ -251,10 +228,10 @@ impl Away {
         });
         let vmas = match vmas {
             Ok(vmas) => vmas,
-            Err(error) => return Err(Failed::Stay(threads, Vec::new(), error.to_string())),
+            Err(error) => return Err(Failed::Stay(threads, Undo::default(), error.to_string())),
         };
         let Some(base) = hole(&taken(&mappings), Foothold::BYTES) else {
-            return Err(Failed::Stay(threads, Vec::new(), "no room for the shim".into()));
+            return Err(Failed::Stay(threads, Undo::default(), "no room for the shim".into()));
         };
         let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
         let mut rest = threads.into_iter();
@@ -262,15 +239,16 @@ impl Away {
             return Err(Failed::Gone(Event::Killed { signal: 9, core: false }, CpuTime::default()));
         };
         let mut done = Vec::new();
-        // What we have mapped so far, for the case that it stays.
-        let mut ours = Vec::new();
+        // What we have mapped and taken so far, for the case that it stays.
+        let mut undo = Undo::default();
         let vdso = capture::vdso_range(&mappings).unwrap_or_default();
         let mut captured = (|| {
             settle_call(&leader, unfinished.get(&pid))?;
             let leader = step_out(leader, vdso)?;
             let mut injector = injector(leader, &mappings)?;
             let foothold = Foothold::install(&mut injector, base)?;
-            ours.push(foothold.range());
+            undo.foothold = Some(foothold);
+            undo.ranges.push(foothold.range());
             let bytes = shim::area::bytes(SLOTS);
             let avoid = [taken(&mappings), vec![foothold.range()]].concat();
             let mapped = hole(&avoid, bytes)
@@ -286,7 +264,7 @@ impl Away {
                     return Err(CaptureError::Stay(format!("no room for its calls: {error}")));
                 }
             };
-            ours.push((area_base, area_base + bytes));
+            undo.ranges.push((area_base, area_base + bytes));
             let mapped = Ours { foothold, area, area_base };
             let mut layout = capture::layout(pid)?;
             layout.brk = capture::brk(&mut injector)?;
@@ -296,14 +274,17 @@ impl Away {
             let home = capture::cpu(&mut injector, &foothold, Whose::Process)?;
             thread.unfinished = unfinished.get(&pid).copied();
             let (actions, ignored) = capture::actions(&mut injector, &foothold)?;
-            let pending = injector.thread().pending(true)?;
+            thread.pending = capture::take_pending(&mut injector, &foothold, false)?;
+            undo.pending.extend(thread.pending.iter().map(|info| (Some(pid), info.clone())));
+            let pending = capture::take_pending(&mut injector, &foothold, true)?;
+            undo.pending.extend(pending.iter().map(|info| (None, info.clone())));
             let image = Image {
                 vmas,
                 layout,
                 threads: vec![thread],
                 actions,
                 ignored,
-                pending: pending.iter().map(|info| info.0.to_vec()).collect(),
+                pending,
                 vdso: capture::vdso_range(&mappings),
                 limits: capture::limits(pid),
                 cpu: CpuUsed { away, home },
@@ -325,6 +306,8 @@ impl Away {
                         let home = capture::cpu(&mut injector, foothold, Whose::Thread)?;
                         thread.cpu = CpuUsed { away: away_of(tid), home };
                         thread.unfinished = unfinished.get(&tid).copied();
+                        thread.pending = capture::take_pending(&mut injector, foothold, false)?;
+                        undo.pending.extend(thread.pending.iter().map(|info| (Some(tid), info.clone())));
                         image.threads.push(thread);
                         done.push(injector.finish()?);
                         Ok(image)
@@ -342,7 +325,8 @@ impl Away {
             Ok((image, mapped)) => {
                 let child = image.actions.iter().find(|(number, _)| *number == SIGCHLD);
                 let child_flags = child.map_or(0, |(_, action)| action[1] & CHILD_FLAGS);
-                let caught = image.actions.iter().fold(0, |set, (number, _)| set | 1 << (number - 1));
+                let handlers = image.actions.iter().filter(|(_, action)| action[0] != SIG_DFL);
+                let caught = handlers.fold(0, |set, (number, _)| set | 1 << (number - 1));
                 let dispositions = Dispositions { ignored: image.ignored, caught, child_flags, waited: 0 };
                 Ok((done, image, mapped, dispositions))
             }
@@ -351,7 +335,7 @@ impl Away {
                 // One that failed under injection is stopped and as it was, or killed.
                 done.clear();
                 let all = tids.into_iter().map(|tid| Running::attached(tid).stopped()).collect();
-                Err(Failed::Stay(all, ours, error.to_string()))
+                Err(Failed::Stay(all, undo, error.to_string()))
             }
         }
     }
@@ -441,7 +425,6 @@ impl Away {
         restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
         set_child_flags(&mut injector, &foothold, &process.dispositions)?;
         restore::stop_cpu_timers(&mut injector, &foothold, &leaving.image.cpu_timers)?;
-        flush_pending(&mut injector, &foothold, &leaving.image)?;
         let mask = process.idle_mask();
         injector.saved_mut().orig_rax = u64::MAX;
         *injector.mask_mut() = mask;
@@ -493,7 +476,8 @@ impl Away {
             failed: Some(why.into()),
         }));
         let ours = [process.foothold.range(), (process.area_base, process.area_base + process.area.bytes())];
-        let undone = self.undo(process.pid, leaving.threads, &ours, why.into());
+        let undo = Undo::new(process.foothold, &ours, &leaving.image);
+        let undone = undo.make(process.pid, leaving.threads, why.into());
         self.nearness.end();
         match undone {
             NotSent::Stay(threads, why) => {
@@ -534,8 +518,54 @@ impl Ours {
     }
 }
 
+/// What has been done to a process that stays after all.
+#[derive(Default)]
+struct Undo {
+    foothold: Option<Foothold>,
+    /// Our mappings.
+    ranges: Vec<(u64, u64)>,
+    /// What was pending for a thread, or for the process.
+    pending: Vec<(Option<Tid>, Vec<u8>)>,
+}
+
+impl Undo {
+    fn new(foothold: Foothold, ranges: &[(u64, u64)], image: &Image) -> Undo {
+        let of_threads = image
+            .threads
+            .iter()
+            .flat_map(|thread| thread.pending.iter().map(|info| (Some(thread.tid), info)));
+        let of_process = image.pending.iter().map(|info| (None, info));
+        let pending = of_threads.chain(of_process).map(|(tid, info)| (tid, info.clone())).collect();
+        Undo { foothold: Some(foothold), ranges: ranges.to_vec(), pending }
+    }
+
+    /// Takes our pages out of the process, and makes pending again what was.
+    fn make(self, pid: Tid, mut threads: Vec<Stopped>, why: String) -> NotSent {
+        let Some(foothold) = self.foothold else { return NotSent::Stay(threads, why) };
+        let leader = threads.remove(0);
+        let undone = maps::read(pid).map_err(|_| InjectError::Ptrace(Errno::ESRCH)).and_then(|mappings| {
+            let mut injector = injector(leader, &mappings)?;
+            for (tid, info) in &self.pending {
+                match restore::queue(&mut injector, &foothold, (pid, *tid), info) {
+                    // A full queue loses signals natively as well.
+                    Ok(()) | Err(InjectError::Call { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            remove_foothold(&mut injector, &mappings, &self.ranges)?;
+            injector.finish()
+        });
+        match undone {
+            Ok(leader) => threads.insert(0, leader),
+            Err(InjectError::Gone(_, event, time)) => return NotSent::Gone(event, time),
+            Err(_) => threads.insert(0, Running::attached(pid).stopped()),
+        }
+        NotSent::Stay(threads, why)
+    }
+}
+
 enum Failed {
-    Stay(Vec<Stopped>, Vec<(u64, u64)>, String),
+    Stay(Vec<Stopped>, Undo, String),
     Gone(Event, CpuTime),
 }
 
@@ -570,23 +600,6 @@ fn map_area(
     injector.call("close", CLOSE, [fd, 0, 0, 0, 0, 0])?;
     let file = mapped?;
     Ok(Area::map(file, SLOTS)?)
-}
-
-/// What was pending travels with the image: a pending signal is in one place. Ignoring a signal drops what is queued.
-fn flush_pending(injector: &mut Injector, foothold: &Foothold, image: &Image) -> Result<(), InjectError> {
-    let all = image.pending.iter().chain(image.threads.iter().flat_map(|thread| &thread.pending));
-    for info in all {
-        let number = i32::from_le_bytes(info[..4].try_into().unwrap_or_default());
-        let ignored = image.ignored >> (number - 1) & 1;
-        for handler in [1, ignored] {
-            let words: Vec<u8> =
-                [handler, 0, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
-            tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
-            // SIGKILL and SIGSTOP cannot be ignored and are not held back either.
-            injector.raw(RT_SIGACTION, [number as u64, foothold.scratch(), 0, 8, 0, 0])?;
-        }
-    }
-    Ok(())
 }
 
 /// Mirrors what SIGCHLD's disposition means for zombies, and whether it comes for children that stop or go on: one of
@@ -644,6 +657,7 @@ const RT_SIGACTION: i64 = 13;
 const MEMFD_CREATE: i64 = 319;
 const MAP_SHARED_FIXED: u64 = 0x10_0001;
 const SIGCHLD: i32 = 17;
+const SIG_DFL: u64 = 0;
 /// SA_NOCLDSTOP, SA_NOCLDWAIT.
 const CHILD_FLAGS: u64 = 3;
 
