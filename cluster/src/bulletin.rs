@@ -33,7 +33,7 @@ pub struct Known {
     charges: Vec<Charge>,
 }
 
-/// A process that has been sent to a node whose record does not show it yet.
+/// A process that has been offered to a node whose record does not show it yet.
 #[derive(Debug, Clone, Copy)]
 struct Charge {
     job: u64,
@@ -161,7 +161,8 @@ impl Bulletin {
         }
     }
 
-    /// Takes a charge back: the node refused, the move failed or the process has ended.
+    /// Takes a charge back: the node has answered, and its record that came with the answer counts the process if it was
+    /// taken; or the move failed.
     pub fn discharge(&mut self, node: &Name, job: u64) {
         if let Some(known) = self.known.get_mut(node) {
             known.charges.retain(|charge| charge.job != job);

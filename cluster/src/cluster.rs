@@ -21,8 +21,14 @@ pub const GOSSIP_PERIOD: Duration = Duration::from_millis(500);
 const SEED_PERIOD: Duration = Duration::from_secs(1);
 /// How often a member asks a seed that is no member it knows: what joins two halves that never met.
 const SEED_AGAIN: Duration = Duration::from_secs(30);
-/// Seeds kept, at most.
+/// Seeds kept, at most, and members that were lost.
 const MAX_SEEDS: usize = 64;
+/// A member is probed about once a second. One that hears nothing for so long calls by itself: foca is silent while it
+/// knows nobody, and after it has taken a new identity until somebody speaks to that. When two halves meet again,
+/// all may do so at once, and without this the cluster would be silent for ever.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How often it calls then.
+const CALL_PERIOD: Duration = Duration::from_millis(500);
 
 /// First byte of a datagram.
 mod kind {
@@ -82,8 +88,12 @@ pub struct Cluster {
     sequence: u32,
     /// Members that are up, by name.
     peers: Vec<NodeId>,
+    /// Members that went down, the latest last: whom to call when nobody is left.
+    lost: Vec<NodeId>,
     seeds: Vec<SocketAddr>,
     latencies: Latencies,
+    last_heard: Duration,
+    next_call: Duration,
     next_gossip: Duration,
     next_seed: Duration,
     rng: SmallRng,
@@ -106,7 +116,10 @@ impl Cluster {
             load: None,
             sequence: 0,
             peers: Vec::new(),
+            lost: Vec::new(),
             seeds: Vec::new(),
+            last_heard: now,
+            next_call: now + SILENCE,
             latencies: Latencies::default(),
             next_gossip: now + GOSSIP_PERIOD.mul_f64(rng.random_range(0.0..1.0)),
             next_seed: now,
@@ -163,7 +176,7 @@ impl Cluster {
             return None;
         }
         let seed = (!self.seeds.is_empty()).then_some(self.next_seed);
-        [Some(self.next_gossip), seed, self.swim.deadline()].into_iter().flatten().min()
+        [Some(self.next_gossip), Some(self.next_call), seed, self.swim.deadline()].into_iter().flatten().min()
     }
 
     /// Takes one input at time `now` (since any fixed moment; never less than before), and appends what follows.
@@ -210,7 +223,14 @@ impl Cluster {
             return false;
         };
         match *kind {
-            kind::SWIM => self.swim.handle(now, body, wants).is_ok(),
+            kind::SWIM => {
+                let fine = self.swim.handle(now, body, wants).is_ok();
+                // Old identities' messages are none to foca, and do not count.
+                if fine && self.swim.is_connected() {
+                    self.last_heard = now;
+                }
+                fine
+            }
             kind::RECORDS => {
                 let peers = &self.peers;
                 let is_member = |name: &Name, incarnation: u64| {
@@ -246,6 +266,14 @@ impl Cluster {
                 if self.bulletin.write_message(now, &mut payload, MAX_DATAGRAM_BYTES - 1) > 0 {
                     out.push(Output::Send { to, payload });
                 }
+            }
+        }
+        if now >= self.next_call {
+            self.next_call = now + CALL_PERIOD.mul_f64(self.rng.random_range(0.9..1.1));
+            let whom = if self.peers.is_empty() { &self.lost } else { &self.peers };
+            if now.saturating_sub(self.last_heard) >= SILENCE && !whom.is_empty() {
+                let to = whom[self.rng.random_range(0..whom.len())].clone();
+                self.swim.announce(now, to, wants);
             }
         }
         if now >= self.next_seed && !self.seeds.is_empty() {
@@ -291,6 +319,7 @@ impl Cluster {
                 }
                 Change::Renewed(id) => {
                     self.id = id.clone();
+                    self.last_heard = Duration::ZERO;
                     self.speak(now);
                     out.push(Output::Renewed(id));
                 }
@@ -306,6 +335,7 @@ impl Cluster {
 
     fn admit(&mut self, id: NodeId, out: &mut Vec<Output>) {
         self.dismiss(&id.name, out);
+        self.lost.retain(|lost| lost.name != id.name);
         let at = self.peers.partition_point(|peer| peer.name < id.name);
         self.peers.insert(at, id.clone());
         out.push(Output::Up(id));
@@ -315,7 +345,12 @@ impl Cluster {
         if let Ok(at) = self.peers.binary_search_by(|peer| peer.name.cmp(name)) {
             self.bulletin.forget(name);
             self.latencies.forget(name);
-            out.push(Output::Down(self.peers.remove(at)));
+            let gone = self.peers.remove(at);
+            if self.lost.len() == MAX_SEEDS {
+                self.lost.remove(0);
+            }
+            self.lost.push(gone.clone());
+            out.push(Output::Down(gone));
         }
     }
 }

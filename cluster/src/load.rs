@@ -16,7 +16,7 @@ pub const FALL_S: f64 = 2.0;
 pub struct LoadSample {
     /// Runnable tasks of the node's own users, waiting or running, guests not counted.
     pub local_runnable: f64,
-    /// Runnable guests.
+    /// Runnable guests, and those admitted that have not arrived.
     pub guests_runnable: f64,
     /// PSI `cpu some avg10`, 0 to 1.
     pub psi_cpu: f64,
@@ -28,11 +28,11 @@ pub struct LoadSample {
     pub speed_milli: u32,
     /// Memory that processes may use, in MiB.
     pub memory_total_mib: u32,
-    /// Of it available without swapping, in MiB.
+    /// Of it available without swapping, in MiB, less what admitted guests will bring.
     pub memory_free_mib: u32,
-    /// Memory of all guests, in MiB.
+    /// Memory of all guests, admitted ones included, in MiB.
     pub guest_memory_mib: u32,
-    /// Guests, runnable or not.
+    /// Guests, runnable or not, admitted ones included.
     pub guests: u16,
     /// What the policy says at this moment.
     pub terms: Terms,

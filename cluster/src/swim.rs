@@ -8,6 +8,7 @@ use foca::{
     Config, Foca, Member, NoCustomBroadcast, Notification, PeriodicParams, PostcardCodec, Runtime, Timer,
 };
 use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::name::NodeId;
 
@@ -65,6 +66,7 @@ pub(crate) struct Swim {
     foca: Protocol,
     timers: BTreeMap<(Duration, u64), Timer<NodeId>>,
     next_timer: u64,
+    rng: SmallRng,
     max_bytes: usize,
     /// Size of the cluster that the configuration is for: a power of two.
     size: usize,
@@ -72,9 +74,15 @@ pub(crate) struct Swim {
 
 impl Swim {
     /// A node that knows nobody. No message will have more than `max_bytes`.
-    pub(crate) fn new(id: NodeId, max_bytes: usize, rng: SmallRng) -> Swim {
+    pub(crate) fn new(id: NodeId, max_bytes: usize, mut rng: SmallRng) -> Swim {
+        let own = SmallRng::seed_from_u64(rng.random());
         let foca = Foca::new(id, config(1, max_bytes), rng, PostcardCodec);
-        Swim { foca, timers: BTreeMap::new(), next_timer: 0, max_bytes, size: 1 }
+        Swim { foca, timers: BTreeMap::new(), next_timer: 0, rng: own, max_bytes, size: 1 }
+    }
+
+    /// Whether it knows of anybody.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.foca.num_members() > 0
     }
 
     /// When the next timer is due.
@@ -129,6 +137,8 @@ impl Swim {
         let result = act(&mut self.foca, wants);
         for (after, timer) in wants.timers.drain(..) {
             // Of too many, the latest is dropped: that is the forgetting of some dead node a day from now.
+            // Uneven, so that nodes which started together do not probe together for ever.
+            let after = after.mul_f64(self.rng.random_range(1.0..1.1));
             self.timers.insert((now + after, self.next_timer), timer);
             self.next_timer += 1;
             if self.timers.len() > MAX_TIMERS {

@@ -74,11 +74,15 @@ impl Estimate {
             // Never toward less: an old record of a busy node is no reason to go there.
             said.max(trust * said + (1.0 - trust) * mean * record.cores())
         };
+        let local = toward(record.local_milli, average.local);
+        let guests = toward(record.guests_milli, average.guests);
+        // What has just come is not in the smoothed load yet.
+        let guests = guests.max(f64::from(record.runnable_milli) / 1e3 - local);
         Estimate {
             speed: record.speed(),
             cores: record.cores(),
-            local: toward(record.local_milli, average.local),
-            guests: toward(record.guests_milli, average.guests) + known.charged_tasks(),
+            local,
+            guests: guests + known.charged_tasks(),
             memory_total_mib: record.memory_total_mib.into(),
             memory_free_mib: f64::from(record.memory_free_mib) - f64::from(known.charged_memory_mib()),
         }

@@ -16,8 +16,8 @@ use crate::record::Features;
 const MAX_EXAMINED: usize = 32;
 /// Residency doubles with each move, so many times at most.
 const MAX_DOUBLINGS: u32 = 6;
-/// A process that is about to arrive shows in its node's records so long after it does: a sample and its smoothing.
-const SHOWS_AFTER: Duration = Duration::from_millis(1500);
+/// An offer that is not answered shows in the node's records at the latest so long after it was made, if it was taken.
+const SHOWS_AFTER: Duration = Duration::from_secs(2);
 
 /// A home at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -220,14 +220,7 @@ impl Balancer {
     }
 
     /// Time per work where the process is.
-    fn unit_here(
-        &self,
-        home: &Home<'_>,
-        bulletin: &Bulletin,
-        job: &Job,
-        needs: Needs,
-        average: Average,
-    ) -> f64 {
+    fn unit_here(&self, home: &Home<'_>, bulletin: &Bulletin, job: &Job, needs: Needs) -> f64 {
         let sample = home.load.sample();
         match &job.place {
             Place::Home => unit(home.tasks, sample.cores, f64::from(sample.speed_milli) / 1e3),
@@ -237,7 +230,8 @@ impl Balancer {
                     // Not heard from: no reason to flee. Membership tells when it is dead.
                     return 1.0 + away;
                 };
-                let mut estimate = Estimate::of(known, home.now, average);
+                // As it was said: the average would make every process flee from a node that is merely silent.
+                let mut estimate = Estimate::of(known, home.now, Average::default());
                 estimate.guests = estimate.guests.max(1.0);
                 estimate.guest_unit(0.0) + away
             }
@@ -273,8 +267,7 @@ impl Balancer {
                 Decision { job: job.id, place: Place::Home, why: Why::IoJob, offer: None }
             };
         }
-        let average = Average::of(bulletin, home.now);
-        let here = self.unit_here(home, bulletin, job, needs, average);
+        let here = self.unit_here(home, bulletin, job, needs);
         let here_s = needs.life_s * here;
         let (mut options, passed) = self.nodes(home, bulletin, job, needs);
         options.extend(self.way_home(home, job, needs));
@@ -300,8 +293,8 @@ impl Balancer {
             Place::Node(name) => distance(needs.calls_per_s, home.latencies.of(name), &self.params),
         };
         // Not the whole gain: a node that is busier than believed is asked again only if it is still the best then.
-        let worth =
-            ((limit.min(chosen.unit * (1.0 + gain)) - away) * 1e3).clamp(0.0, f64::from(u32::MAX - 1)) as u32;
+        let worth = ((limit.min(chosen.unit * (1.0 + self.params.move_gain)) - away) * 1e3)
+            .clamp(0.0, f64::from(u32::MAX - 1)) as u32;
         self.go(home, bulletin, job, needs, to, why, worth)
     }
 
@@ -478,9 +471,7 @@ impl Balancer {
         let offer = match &to {
             Place::Home => None,
             Place::Node(name) => {
-                let transfer_s = f64::from(job.memory_mib) / self.params.move_mib_per_s;
-                let shows_at = home.now + Duration::from_secs_f64(transfer_s) + SHOWS_AFTER;
-                bulletin.charge(name, job.id, needs.memory_mib, shows_at);
+                bulletin.charge(name, job.id, needs.memory_mib, home.now + SHOWS_AFTER);
                 Some(Offer {
                     home: bulletin.me().clone(),
                     job: job.id,
@@ -502,3 +493,6 @@ fn draw(options: Vec<Choice>, near_best: f64, rng: &mut impl Rng) -> Option<(Cho
     let count = equals.len();
     (count > 0).then(|| (equals.swap_remove(rng.random_range(0..count)), count))
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,24 +33,15 @@ pub enum Refusal {
     Busy,
 }
 
-/// Guests that were admitted and have not arrived, which no sample shows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Coming {
-    /// How many.
-    pub guests: u16,
-    /// Their memory, in MiB.
-    pub memory_mib: u32,
-}
-
 /// Answers an offer by what is true now. Send the node's newest record with the answer, so that the home knows better.
 ///
-/// The sample in `load` must be of this moment: take one before, it costs two small files.
+/// The sample in `load` must be of this moment and count guests that were admitted before and are still on their way: take
+/// one before and another after, which makes the record to send.
 pub fn admit(
     params: &Params,
     own: &Own,
     load: &OwnLoad,
     policy: &Policy,
-    coming: Coming,
     offer: &Offer,
 ) -> Result<(), Refusal> {
     let sample = load.sample();
@@ -61,21 +52,18 @@ pub fn admit(
     if !policy.welcomes(&offer.home) {
         return Err(Refusal::Unwelcome);
     }
-    let guest_memory =
-        u64::from(sample.guest_memory_mib) + u64::from(coming.memory_mib) + u64::from(offer.memory_mib);
-    let guests = sample.guests.saturating_add(coming.guests);
-    if guests >= terms.max_guests || guest_memory > u64::from(terms.max_guest_memory_mib) {
+    let guest_memory = u64::from(sample.guest_memory_mib) + u64::from(offer.memory_mib);
+    if sample.guests >= terms.max_guests || guest_memory > u64::from(terms.max_guest_memory_mib) {
         return Err(Refusal::Full);
     }
-    let needed = u64::from(coming.memory_mib) + u64::from(offer.memory_mib);
     let free = sample.memory_free_mib.saturating_sub(params.reserve_mib(sample.memory_total_mib));
-    if needed > u64::from(free) {
+    if offer.memory_mib > free {
         return Err(Refusal::Memory);
     }
     if !own.features.hosts(&offer.features) {
         return Err(Refusal::Features);
     }
-    let tasks = sample.guests_runnable + f64::from(coming.guests) + 1.0;
+    let tasks = sample.guests_runnable + 1.0;
     let cores = left_to_guests(sample.cores, sample.local_runnable);
     let unit_milli = unit(tasks, cores, f64::from(sample.speed_milli.max(1)) / 1e3) * 1e3;
     if unit_milli > f64::from(offer.worth_up_to_milli) && offer.worth_up_to_milli != u32::MAX {
@@ -202,8 +190,8 @@ mod tests {
         Offer { home, job: 1, memory_mib: 100, features: Features::default(), worth_up_to_milli: 1500 }
     }
 
-    fn answer(load: &OwnLoad, coming: Coming, offer: &Offer) -> Result<(), Refusal> {
-        admit(&Params::default(), &own(), load, &Policy::default(), coming, offer)
+    fn answer(load: &OwnLoad, offer: &Offer) -> Result<(), Refusal> {
+        admit(&Params::default(), &own(), load, &Policy::default(), offer)
     }
 
     fn guests(memory: &[u32]) -> Vec<Guest> {
@@ -224,29 +212,29 @@ mod tests {
 
     #[test]
     fn an_idle_node_admits_until_what_is_coming_fills_it() {
-        let idle = load(|_| ());
-        assert_eq!(answer(&idle, Coming::default(), &offer()), Ok(()));
-        assert_eq!(answer(&idle, Coming { guests: 2, memory_mib: 10 }, &offer()), Ok(()));
-        assert_eq!(answer(&idle, Coming { guests: 3, memory_mib: 10 }, &offer()), Err(Refusal::Busy));
+        let with = |guests: f64, free| load(|s| (s.guests_runnable, s.memory_free_mib) = (guests, free));
+        assert_eq!(answer(&with(0.0, 4096), &offer()), Ok(()));
+        assert_eq!(answer(&with(2.0, 4096), &offer()), Ok(()));
+        assert_eq!(answer(&with(3.0, 4096), &offer()), Err(Refusal::Busy));
         let wanted = Offer { worth_up_to_milli: u32::MAX, ..offer() };
-        assert_eq!(answer(&idle, Coming { guests: 30, memory_mib: 10 }, &wanted), Ok(()));
-        assert_eq!(answer(&idle, Coming { guests: 1, memory_mib: 3800 }, &wanted), Err(Refusal::Memory));
+        assert_eq!(answer(&with(30.0, 4096), &wanted), Ok(()));
+        assert_eq!(answer(&with(1.0, 303), &wanted), Err(Refusal::Memory), "204 are kept free");
     }
 
     #[test]
     fn policy_is_obeyed_before_any_price() {
         let wanted = Offer { worth_up_to_milli: u32::MAX, ..offer() };
-        let with = |terms: Terms| answer(&load(|s| s.terms = terms), Coming::default(), &wanted);
+        let with = |terms: Terms| answer(&load(|s| s.terms = terms), &wanted);
         assert_eq!(with(Terms { open: false, ..Terms::default() }), Err(Refusal::Closed));
         assert_eq!(with(Terms { claimed: true, ..Terms::default() }), Err(Refusal::Closed));
         assert_eq!(with(Terms { max_guests: 0, ..Terms::default() }), Err(Refusal::Full));
         assert_eq!(with(Terms { max_guest_memory_mib: 99, ..Terms::default() }), Err(Refusal::Full));
         let policy = Policy { homes: vec![Name::new("other").unwrap()], ..Policy::default() };
-        let answer = admit(&Params::default(), &own(), &load(|_| ()), &policy, Coming::default(), &wanted);
+        let answer = admit(&Params::default(), &own(), &load(|_| ()), &policy, &wanted);
         assert_eq!(answer, Err(Refusal::Unwelcome));
         let features = Features { xcr0: 0xe7, ..Features::default() };
         assert_eq!(
-            super::tests::answer(&load(|_| ()), Coming::default(), &Offer { features, ..wanted }),
+            super::tests::answer(&load(|_| ()), &Offer { features, ..wanted }),
             Err(Refusal::Features)
         );
     }
@@ -254,7 +242,7 @@ mod tests {
     #[test]
     fn local_work_makes_a_node_refuse() {
         let busy = load(|s| s.local_runnable = 2.0);
-        assert_eq!(answer(&busy, Coming::default(), &offer()), Err(Refusal::Busy));
+        assert_eq!(answer(&busy, &offer()), Err(Refusal::Busy));
     }
 
     #[test]

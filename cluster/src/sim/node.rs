@@ -8,7 +8,6 @@ use crate::load::LoadSample;
 use crate::name::Name;
 use crate::placement::Params;
 use crate::placement::cost::left_to_guests;
-use crate::placement::node::Coming;
 use crate::record::Terms;
 
 /// A job under way.
@@ -49,7 +48,8 @@ pub(super) struct Node {
     pub(super) terms: Terms,
     pub(super) local: Vec<usize>,
     pub(super) guests: Vec<usize>,
-    pub(super) coming: Coming,
+    /// Admitted, not yet here: how many, and their memory in MiB.
+    pub(super) coming: (u16, u32),
     /// Until when jobs have been advanced.
     pub(super) at: Duration,
     /// Changes with the jobs here; an end that was computed for another version is void.
@@ -133,15 +133,16 @@ impl Node {
     /// What it measures of itself.
     pub(super) fn sample(&self, memory: impl Fn(usize) -> u32) -> LoadSample {
         let sum = |jobs: &[usize]| jobs.iter().map(|job| memory(*job)).sum::<u32>();
-        let (local_mib, guest_mib) = (sum(&self.local), sum(&self.guests));
+        let (local_mib, guest_mib) = (sum(&self.local), sum(&self.guests) + self.coming.1);
         let total = self.machine.memory_mib;
         // The system itself has an eighth.
         let used = total / 8 + local_mib + guest_mib + self.owner_memory_mib;
         let local = self.local.len() as f64 + self.owner_tasks;
-        let tasks = local + self.guests.len() as f64;
+        let guests = self.guests.len() as f64 + f64::from(self.coming.0);
+        let tasks = local + guests;
         LoadSample {
             local_runnable: local,
-            guests_runnable: self.guests.len() as f64,
+            guests_runnable: guests,
             psi_cpu: (1.0 - self.machine.cores / tasks.max(self.machine.cores)).clamp(0.0, 1.0),
             psi_memory: if used > total { 0.5 } else { 0.0 },
             cores: self.machine.cores,
@@ -149,7 +150,7 @@ impl Node {
             memory_total_mib: total,
             memory_free_mib: total.saturating_sub(used),
             guest_memory_mib: guest_mib,
-            guests: self.guests.len() as u16,
+            guests: self.guests.len() as u16 + self.coming.0,
             terms: self.terms,
         }
     }

@@ -17,7 +17,6 @@ use super::{Membership, Report, Scheduler, Setup};
 use crate::cluster::{Cluster, GOSSIP_PERIOD, Input, Output};
 use crate::load::Own;
 use crate::name::{Name, NodeId};
-use crate::placement::node::Coming;
 use crate::placement::{Balancer, Offer, Run};
 use crate::record::{Features, LoadRecord, Terms};
 
@@ -154,7 +153,7 @@ impl World {
             terms: Terms::default(),
             local: Vec::new(),
             guests: Vec::new(),
-            coming: Coming::default(),
+            coming: (0, 0),
             at: self.now,
             version: 0,
             wakes_at: Duration::MAX,
@@ -184,7 +183,7 @@ impl World {
         let offset = SAMPLE_PERIOD.mul_f64(self.rng.random_range(0.0..1.0));
         self.sample(index);
         self.queue.push(self.now + offset, Event::Sample(index));
-        if self.setup.membership == Membership::Modelled {
+        if self.setup.membership == Membership::Modelled && self.setup.scheduler == Scheduler::Ours {
             self.queue.push(self.now + offset, Event::Gossip(index));
         }
         self.schedule_wake(index);

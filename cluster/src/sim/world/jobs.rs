@@ -132,15 +132,15 @@ impl World {
         self.sample(to);
         let node = &mut self.nodes[to];
         let own = crate::Own::new(node.name.clone(), Features::default(), []);
-        let coming = node.coming;
         let (load, _, _) = node.mind.parts();
         let params = &self.balancers[home].params;
-        let taken = admit(params, &own, &load, &Policy::default(), coming, offer).is_ok();
+        let taken = admit(params, &own, &load, &Policy::default(), offer).is_ok();
         if taken {
-            node.coming.guests += 1;
-            node.coming.memory_mib += self.plan.jobs[job].memory_mib;
+            node.coming.0 += 1;
+            node.coming.1 += self.plan.jobs[job].memory_mib;
+            self.sample(to);
         }
-        let record = node.mind.record().map(Box::new);
+        let record = self.nodes[to].mind.record().map(Box::new);
         self.queue.push(self.now + self.setup.rtt / 2, Event::Answered { job, by: to, taken, record });
     }
 
@@ -163,6 +163,8 @@ impl World {
         if let Some(record) = record {
             self.nodes[home].mind.bulletin().learn(now, *record, age);
         }
+        let name = self.nodes[by].name.clone();
+        self.nodes[home].mind.bulletin().discharge(&name, job as u64);
         if taken {
             self.jobs[job].refused = 0;
             let params = &self.balancers[home].params;
@@ -181,8 +183,6 @@ impl World {
             return;
         }
         self.counts.refused += 1;
-        let name = self.nodes[by].name.clone();
-        self.nodes[home].mind.bulletin().discharge(&name, job as u64);
         self.jobs[job].refused += 1;
         match self.jobs[job].state {
             State::Placing if self.jobs[job].refused < MOST_REFUSALS => self.place(job),
@@ -229,8 +229,8 @@ impl World {
     fn forget_coming(&mut self, node: usize, job: usize) {
         let coming = &mut self.nodes[node].coming;
         // A node that began anew has forgotten them itself.
-        coming.guests = coming.guests.saturating_sub(1);
-        coming.memory_mib = coming.memory_mib.saturating_sub(self.plan.jobs[job].memory_mib);
+        coming.0 = coming.0.saturating_sub(1);
+        coming.1 = coming.1.saturating_sub(self.plan.jobs[job].memory_mib);
     }
 
     /// Lets a job run at a node.
