@@ -1,7 +1,7 @@
 //! Runs the simulator and prints what came of it, beside other schedulers on the same jobs.
 //!
 //! ```sh
-//! cargo run --release -p cluster --example simulate -- --nodes 64 --compare
+//! cargo run -p cluster --example simulate -- --nodes 64 --compare
 //! ```
 
 use std::time::{Duration, Instant};
@@ -25,6 +25,9 @@ struct Arguments {
     /// Work that arrives, as a share of what all cores can do
     #[arg(long, default_value_t = 0.6)]
     utilisation: f64,
+    /// CPU seconds of the longest job
+    #[arg(long, default_value_t = 300.0)]
+    longest: f64,
     /// Share of nodes at which jobs arrive
     #[arg(long, default_value_t = 0.2)]
     homes: f64,
@@ -65,11 +68,15 @@ fn main() -> Result<()> {
     if !(4..=5000).contains(&arguments.nodes) {
         bail!("--nodes is 4 to 5000");
     }
+    if !(5.0..=3600.0).contains(&arguments.longest) {
+        bail!("--longest is 5 to 3600");
+    }
     if !(0.0..=2.0).contains(&arguments.utilisation) || !(0.0..=1.0).contains(&arguments.homes) {
         bail!("--utilisation is 0 to 2, --homes 0 to 1");
     }
     let setup = Setup {
         utilisation: arguments.utilisation,
+        longest_s: arguments.longest,
         homes: arguments.homes,
         io_share: arguments.io,
         burst: arguments.burst,

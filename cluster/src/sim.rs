@@ -54,6 +54,8 @@ pub struct Setup {
     pub membership: Membership,
     /// Work that arrives, as a share of what all cores can do.
     pub utilisation: f64,
+    /// CPU seconds of the longest job. Large clusters are simulated faster with a shorter tail.
+    pub longest_s: f64,
     /// Share of the nodes at which all jobs arrive.
     pub homes: f64,
     /// All jobs arrive in the first second, everywhere at once.
@@ -82,6 +84,7 @@ impl Setup {
             scheduler: Scheduler::Ours,
             membership: Membership::Swim,
             utilisation: 0.6,
+            longest_s: 300.0,
             homes: 0.2,
             burst: false,
             alike: false,

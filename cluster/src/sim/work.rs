@@ -53,10 +53,8 @@ pub struct Plan {
 
 /// Programs: their runs are Pareto with this exponent (Harchol-Balter and Downey measured 1.0 to 1.25) …
 const TAIL: f64 = 1.1;
-/// … from a least time that doubles from program to program …
+/// … from a least time that doubles from program to program, to the longest of the setup.
 const LEAST_S: [f64; 4] = [0.25, 0.5, 1.0, 2.0];
-/// … to this.
-const MOST_S: f64 = 300.0;
 
 impl Plan {
     /// Draws them.
@@ -79,7 +77,7 @@ impl Plan {
         let (mut jobs, mut sum_s) = (Vec::new(), 0.0);
         while sum_s < total_s {
             let program = rng.random_range(0..LEAST_S.len());
-            let work_s = pareto(&mut rng, LEAST_S[program]).min(total_s);
+            let work_s = pareto(&mut rng, LEAST_S[program], setup.longest_s).min(total_s);
             let io = rng.random_range(0.0..1.0) < setup.io_share;
             let last_s = if setup.burst { 1.0 } else { setup.seconds as f64 };
             jobs.push(JobSpec {
@@ -99,9 +97,9 @@ impl Plan {
 }
 
 /// Bounded Pareto by inversion.
-fn pareto(rng: &mut SmallRng, least_s: f64) -> f64 {
+fn pareto(rng: &mut SmallRng, least_s: f64, longest_s: f64) -> f64 {
     let u: f64 = rng.random_range(0.0..1.0);
-    let (low, high) = (least_s.powf(-TAIL), MOST_S.powf(-TAIL));
+    let (low, high) = (least_s.powf(-TAIL), longest_s.powf(-TAIL));
     (low - u * (low - high)).powf(-1.0 / TAIL)
 }
 
@@ -118,6 +116,6 @@ mod tests {
         sizes.sort_by(f64::total_cmp);
         let mean = sizes.iter().sum::<f64>() / sizes.len() as f64;
         assert!(mean > 2.0 * sizes[sizes.len() / 2], "mean {mean}, median {}", sizes[sizes.len() / 2]);
-        assert!(sizes.iter().all(|size| (0.25..=MOST_S + 1e-6).contains(size)));
+        assert!(sizes.iter().all(|size| (0.25..=setup.longest_s + 1e-6).contains(size)));
     }
 }
