@@ -171,8 +171,10 @@ impl Supervisor {
         }
         let Some(timeout) = timeout(at.tid(), how, &args) else { return Ok(None) };
         let since = match name {
-            // They have just written what remains.
+            // They have just written what remains; so have sleeps that write it where their time stood.
             "select" | "pselect6" | "ppoll" => clock::monotonic_ns(),
+            "nanosleep" if args[0] == args[1] => clock::monotonic_ns(),
+            "clock_nanosleep" if args[2] == args[3] => clock::monotonic_ns(),
             _ => {
                 since.ok_or_else(|| format!("it sleeps in {name}, whose deadline only this kernel knows"))?
             }
