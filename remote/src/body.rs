@@ -6,7 +6,7 @@ use std::time::Instant;
 use tracee::foothold::Foothold;
 use tracee::image::{CpuUsed, Image};
 use tracee::ptrace::{Running, SigInfo, Stopped};
-use tracee::regs::Regs;
+use tracee::regs::{Regs, SYSCALL_LEN};
 use tracee::wait::Stop;
 use tracee::{Tid, signal};
 use wire::session::{Dispositions, ProcessKey, ThreadKey};
@@ -97,12 +97,24 @@ pub(crate) struct Thread {
 /// See [`Thread::restart`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Restart {
-    pub(crate) nr: u32,
+    pub(crate) call: Made,
     pub(crate) code: i64,
-    /// Address after its `syscall` instruction.
-    pub(crate) after: u64,
-    pub(crate) args: [u64; 6],
 }
+
+impl Restart {
+    /// Whether a thread with these registers has not made the call again yet, or is in the rt_sigsuspend that stands in
+    /// for it.
+    pub(crate) fn is_ahead(&self, regs: &Regs) -> bool {
+        let rearmed = regs.call().is_none()
+            && regs.rip == self.call.after.wrapping_sub(SYSCALL_LEN)
+            && regs.rax == u64::from(self.call.nr)
+            && regs.args() == self.call.args;
+        rearmed || regs.rip == self.call.after && regs.orig_rax == RT_SIGSUSPEND
+    }
+}
+
+/// Number of rt_sigsuspend, which stands in for calls with a temporary mask.
+pub(crate) const RT_SIGSUSPEND: u64 = 130;
 
 /// See [`Thread::deadline`].
 #[derive(Clone, Copy, Debug)]

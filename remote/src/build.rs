@@ -10,7 +10,7 @@ use tracee::{Errno, Event, Stop, Tid, capture, maps, memory, restore, wait};
 use wire::message;
 use wire::session::{Dispositions, FromBody, ProcessKey, ThreadKey};
 
-use crate::body::{Building, Made, Native, PendingDeadline, Phase, Process, State, Thread, Written};
+use crate::body::{Building, Made, Native, PendingDeadline, Phase, Process, Restart, State, Thread, Written};
 use crate::session::{Session, SessionError};
 
 /// What bodies report: their calls by the filter, their children, their end.
@@ -273,7 +273,9 @@ impl Session {
             if let Some(unfinished) = thread.unfinished {
                 let after = thread.regs.rip.wrapping_add(tracee::regs::SYSCALL_LEN);
                 let call = Made { nr: unfinished.nr, args: thread.regs.args(), after };
+                made.restart = Some(Restart { call, code: unfinished.code });
                 match unfinished.used {
+                    Used::Nothing => {}
                     Used::Until(ns) => {
                         let at = self.instant_of(ns);
                         made.deadline = Some(PendingDeadline { call, at, again: true });

@@ -10,16 +10,15 @@ use tracee::regs::Regs;
 use tracee::{Tid, memory, restore};
 use wire::session::{Call, FromBody, Outcome, Up};
 
-use crate::body::{Ask, Asked, Made, Native, PendingDeadline, Process, State, Written};
+use crate::body::{
+    Ask, Asked, Made, Native, PendingDeadline, Process, RT_SIGSUSPEND, Restart, State, Written,
+};
 use crate::marshal::{self, Guest};
 use crate::session::{Session, SessionError, libc_errno::EFAULT};
 use crate::trace;
 
 /// Limits that are enforced where the memory is: CPU, DATA, STACK, MEMLOCK, AS.
 const LIMITS_HERE: [i32; 5] = [0, 2, 3, 8, 9];
-/// rt_sigsuspend, for calls with a temporary mask.
-const RT_SIGSUSPEND: u64 = 130;
-
 const OPEN: u32 = 2;
 const TIMES: u32 = 100;
 const OPENAT: u32 = 257;
@@ -59,12 +58,15 @@ impl Session {
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         let key = thread.process;
         let (nr, args) = (regs.orig_rax as u32, regs.args());
-        thread.restart = None;
+        let call = Made::of(&regs);
+        // Of another call it says nothing any more; this one may have to wait once more.
+        thread.restart = thread.restart.filter(|restart| restart.call == call);
         if !self.processes.get(&key).is_some_and(|process| process.may_run()) {
             // A move or job control: the call is made again later, there or here.
             return self.hold_rearmed(host, stopped, regs, nr);
         }
         let place = table::place_of(nr, args);
+        thread.restart = None;
         // One that goes home at once has its line there.
         if self.trace_local && place != Where::Home {
             self.trace_entry(host, nr, args)?;
@@ -375,6 +377,9 @@ impl Session {
         let thread_mask = stopped.sigmask().unwrap_or(0);
         let under_temporary = deliverable(host, thread_mask, process.ignores()) == 0;
         if !may_run {
+            if let Some(thread) = self.threads.get_mut(&host) {
+                thread.restart = Some(Restart { call, code });
+            }
             return self.hold_rearmed(host, stopped, regs, nr);
         }
         if actionable == 0 {
@@ -386,7 +391,7 @@ impl Session {
         }
         self.trace_exit(host, code)?;
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
-        thread.restart = Some(crate::body::Restart { nr, code, after: regs.rip, args: regs.args() });
+        thread.restart = Some(Restart { call, code });
         let mut now = regs;
         match asked.temporary {
             // The signal is only let through by the call's own mask: rt_sigsuspend with it makes the handler run

@@ -3,6 +3,7 @@
 use serde_bytes::ByteBuf;
 use std::borrow::Cow;
 use tracee::capture::{self, CaptureError, PageReader, Whose};
+use tracee::errno::restart;
 use tracee::image::{Backing, Image, Unfinished, Used};
 use tracee::inject::{InjectError, Injector, step_out};
 use tracee::ptrace::Running;
@@ -162,11 +163,19 @@ impl Session {
                 && u64::from(call.nr) == regs.rax
                 && call.args == regs.args()
         };
+        let restart = thread.restart.filter(|restart| is_next(&restart.call));
+        let code = restart.map_or(restart::NOHAND, |restart| restart.code);
         if let Some(written) = thread.written.filter(|written| is_next(&written.call)) {
-            return Some(Unfinished { nr: written.call.nr, used: Used::Bytes(written.bytes) });
+            return Some(Unfinished { nr: written.call.nr, code, used: Used::Bytes(written.bytes) });
         }
-        let pending = thread.deadline.filter(|pending| pending.again && is_next(&pending.call))?;
-        Some(Unfinished { nr: pending.call.nr, used: Used::Until(self.home_ns(pending.at)) })
+        if let Some(pending) = thread.deadline.filter(|pending| pending.again && is_next(&pending.call)) {
+            return Some(Unfinished {
+                nr: pending.call.nr,
+                code,
+                used: Used::Until(self.home_ns(pending.at)),
+            });
+        }
+        restart.map(|restart| Unfinished { nr: restart.call.nr, code, used: Used::Nothing })
     }
 
     fn send_pages(&mut self, key: ProcessKey, vmas: &[tracee::image::Vma]) -> Result<(), SessionError> {

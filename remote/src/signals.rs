@@ -144,17 +144,22 @@ impl Session {
         }
         if let Some(restart) = thread.restart.take()
             && let Ok(mut regs) = stopped.regs()
+            && restart.is_ahead(&regs)
         {
-            if process.dispositions.caught & signal::bit(number) != 0 {
+            let caught = process.dispositions.caught & signal::bit(number) != 0;
+            let written = thread.written.filter(|written| written.call == restart.call);
+            if caught {
                 // It ends in EINTR: the next such call has its own time.
                 thread.deadline = None;
+                thread.written = None;
             }
             // As if the call had just returned the code: a handler's SA_RESTART decides, and without a handler it
-            // is made again.
-            regs.rip = restart.after;
-            regs.orig_rax = u64::from(restart.nr);
-            regs.rax = restart.code as u64;
-            regs.set_args(restart.args);
+            // is made again. A write ends with what it has written.
+            let ret = written.filter(|_| caught).map_or(restart.code, |written| written.bytes as i64);
+            regs.rip = restart.call.after;
+            regs.orig_rax = u64::from(restart.call.nr);
+            regs.rax = ret as u64;
+            regs.set_args(restart.call.args);
             stopped.set_regs(&regs).ok();
         }
         let bit = signal::bit(number);
@@ -163,7 +168,7 @@ impl Session {
             // Whether it stops is for home to say: only there the process group means anything.
             let key = process.key;
             process.frozen = true;
-            settle_call(&stopped, &mut thread.deadline);
+            thread.restart = settle_call(&stopped, &mut thread.deadline);
             if let Some(thread) = self.threads.get_mut(&host) {
                 thread.state = State::Held(stopped);
             }
@@ -188,9 +193,10 @@ impl Session {
             thread.state = State::run(stopped, how, 0, native);
             return Ok(());
         }
-        match thread.restart.take() {
+        let ahead = |restart: &Restart| stopped.regs().is_ok_and(|regs| restart.is_ahead(&regs));
+        match thread.restart.filter(ahead) {
             Some(restart) => make_again(&stopped, &restart),
-            None => settle_call(&stopped, &mut thread.deadline),
+            None => thread.restart = settle_call(&stopped, &mut thread.deadline),
         }
         thread.state = State::Held(stopped);
         self.check_stopped(key)
@@ -226,7 +232,7 @@ impl Session {
                 && !process.may_run()
                 && thread.deadline.is_some_and(|d| d.call.nr == RT_SIGTIMEDWAIT)
             {
-                settle_call(&stopped, &mut thread.deadline);
+                thread.restart = settle_call(&stopped, &mut thread.deadline);
                 let key = process.key;
                 if let Some(thread) = self.threads.get_mut(&host) {
                     thread.state = State::Held(stopped);
@@ -301,27 +307,31 @@ fn call_in(regs: &Regs, deadline: &Option<PendingDeadline>) -> Option<Made> {
 /// A thread was to be given a signal, and has not got it yet: it makes the call again that the signal was to interrupt.
 fn make_again(stopped: &Stopped, restart: &Restart) {
     let Ok(mut regs) = stopped.regs() else { return };
-    regs.rip = restart.after;
-    regs.set_args(restart.args);
-    regs.rearm(restart.nr);
+    regs.rip = restart.call.after;
+    regs.set_args(restart.call.args);
+    regs.rearm(restart.call.nr);
     // ESRCH: killed meanwhile.
     stopped.set_regs(&regs).ok();
 }
 
 /// At a stop inside an interrupted call of the body's own kernel: makes the registers those of a thread that
-/// will make the call again, which everything that can block here may be. Timeouts are absolute or noted.
-fn settle_call(stopped: &Stopped, deadline: &mut Option<PendingDeadline>) {
-    let Ok(mut regs) = stopped.regs() else { return };
-    let Some(call) = call_in(&regs, deadline) else { return };
-    match regs.ret() {
-        restart::SYS | restart::NOINTR | restart::NOHAND | restart::BLOCK => regs.rearm(call.nr),
-        -4 if call.nr == RT_SIGTIMEDWAIT => regs.rearm(call.nr),
-        _ => return,
-    }
+/// will make the call again, which everything that can block here may be. Timeouts are absolute or noted. Returns
+/// how that call ends if a handler runs first.
+fn settle_call(stopped: &Stopped, deadline: &mut Option<PendingDeadline>) -> Option<Restart> {
+    let mut regs = stopped.regs().ok()?;
+    let call = call_in(&regs, deadline)?;
+    let code = match regs.ret() {
+        code @ (restart::SYS | restart::NOINTR | restart::NOHAND) => code,
+        restart::BLOCK => restart::NOHAND,
+        -4 if call.nr == RT_SIGTIMEDWAIT => restart::NOHAND,
+        _ => return None,
+    };
+    regs.rearm(call.nr);
     if let Some(pending) = deadline.as_mut().filter(|pending| pending.call == call) {
         pending.again = true;
     }
     stopped.set_regs(&regs).ok();
+    Some(Restart { call, code })
 }
 
 /// At a stop inside an interrupted call whose time is over: ends it as the kernel would.

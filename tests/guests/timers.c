@@ -215,6 +215,28 @@ static void timer_fds(void)
     ok("timerfd");
 }
 
+/* A signal that a handler takes ends these waits, however close to it the process moves. */
+static void waits_for_signals(void)
+{
+    sigset_t block, without;
+    sigemptyset(&block);
+    sigaddset(&block, SIGALRM);
+    set_info_handler(SIGALRM, tick, SA_RESTART);
+    OK(sigprocmask(SIG_BLOCK, &block, &without));
+    for (int i = 0; i < 40; i++) {
+        ticks = 0;
+        struct itimerval it = {{0, 0}, {0, 15000}};
+        OK(setitimer(ITIMER_REAL, &it, NULL));
+        if (i % 2)
+            ERR(sigsuspend(&without), EINTR);
+        else
+            ERR(ppoll(NULL, 0, NULL, &without), EINTR);
+        EQ(ticks, 1);
+    }
+    OK(sigprocmask(SIG_SETMASK, &without, NULL));
+    ok("waits end by a handler");
+}
+
 static void sleeps(void)
 {
     for (int i = 0; i < 10; i++) {
@@ -258,6 +280,7 @@ int main(void)
     interval_timers();
     posix_timers();
     timer_fds();
+    waits_for_signals();
     sleeps();
     return 0;
 }

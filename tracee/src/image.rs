@@ -163,6 +163,8 @@ pub struct ThreadImage {
 pub struct Unfinished {
     /// Its number.
     pub nr: u32,
+    /// How it ends if a handler runs before it is made again: SYS, NOINTR or NOHAND of [`crate::errno::restart`].
+    pub code: i64,
     /// What it has used up.
     pub used: Used,
 }
@@ -170,6 +172,8 @@ pub struct Unfinished {
 /// See [`Unfinished`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Used {
+    /// Nothing that counts.
+    Nothing,
     /// Time: it ends at this time of the process's CLOCK_MONOTONIC, in nanoseconds.
     Until(u64),
     /// Data: this many bytes are written.

@@ -649,7 +649,7 @@ fn settle_call(stopped: &Stopped, unfinished: Option<&Unfinished>) -> Result<(),
 const RESTART_SYSCALL: u32 = 219;
 const FUTEX: u32 = 202;
 /// epoll_wait, epoll_pwait, epoll_pwait2, semop, semtimedop, rt_sigtimedwait, recvfrom, recvmsg, accept, read.
-const EINTR_AFTER_STOP: [u32; 10] = [232, 281, 441, 65, 220, 128, 45, 47, 43, 0];
+pub(crate) const EINTR_AFTER_STOP: [u32; 10] = [232, 281, 441, 65, 220, 128, 45, 47, 43, 0];
 const MMAP: i64 = 9;
 const CLOSE: i64 = 3;
 pub(super) const MUNMAP: i64 = 11;

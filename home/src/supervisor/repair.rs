@@ -29,6 +29,7 @@ use tracee::regs::{Regs, SYSCALL_LEN};
 use tracee::{Errno, Stopped, Tid, clock, memory};
 
 use super::{Supervisor, Timer};
+use crate::away::EINTR_AFTER_STOP;
 use crate::process::ThreadState;
 
 const SIGPIPE: i32 = rustix::process::Signal::PIPE.as_raw();
@@ -51,6 +52,8 @@ enum Kind {
     /// Transfers the rest. `done` bytes were transferred before this leg; `over` once a leg has ended, when only a
     /// signal that is reported right then can make another.
     Transfer { buffer: u64, length: u64, done: u64, over: bool },
+    /// Is made again as it was; `code` says how it ends if a handler runs first.
+    Again { code: i64 },
 }
 
 impl Supervisor {
@@ -107,6 +110,11 @@ impl Supervisor {
         let nr = unfinished.nr;
         let ahead = regs.call().is_none().then_some(regs.rip);
         match unfinished.used {
+            Used::Nothing if ahead.is_some() => {
+                self.keep_repair(at.tid(), nr, Kind::Again { code: unfinished.code }, ahead);
+            }
+            // The kernel restarts it.
+            Used::Nothing => {}
             Used::Until(ns) => {
                 let Some(at_deadline) = syscall_table::at_deadline(nr) else { return };
                 let deadline = Some(clock::at_monotonic(ns));
@@ -150,26 +158,39 @@ impl Supervisor {
             };
             match kind {
                 Kind::Wait { deadline: Some(deadline), .. } if is_it => {
-                    return Ok(Some(Unfinished { nr, used: Used::Until(clock::monotonic_of(deadline)) }));
+                    let used = Used::Until(clock::monotonic_of(deadline));
+                    return Ok(Some(Unfinished { nr, code: restart::NOHAND, used }));
                 }
                 Kind::Transfer { buffer, length, done, over: false } if is_it => {
                     regs.rsi = buffer;
                     regs.rdx = length;
                     // ESRCH: killed meanwhile.
                     let _ = at.set_regs(&regs);
-                    return Ok(Some(Unfinished { nr, used: Used::Bytes(done) }));
+                    return Ok(Some(Unfinished { nr, code: restart::NOHAND, used: Used::Bytes(done) }));
+                }
+                Kind::Again { code } if is_it => {
+                    return Ok(Some(Unfinished { nr, code, used: Used::Nothing }));
                 }
                 _ => {}
             }
         }
         let Some(nr) = call.filter(|_| interrupted) else { return Ok(None) };
         let args = regs.args();
-        let Wait::Timed(how) = syscall_table::wait_of(nr, &args) else { return Ok(None) };
+        let again = match regs.ret() {
+            code @ (restart::SYS | restart::NOINTR | restart::NOHAND) => {
+                Some(Unfinished { nr, code, used: Used::Nothing })
+            }
+            code if code == restart::BLOCK || EINTR_AFTER_STOP.contains(&nr) => {
+                Some(Unfinished { nr, code: restart::NOHAND, used: Used::Nothing })
+            }
+            _ => None,
+        };
+        let Wait::Timed(how) = syscall_table::wait_of(nr, &args) else { return Ok(again) };
         let name = syscall_table::by_number(nr).map_or("a timed call", |call| call.name);
         if name == "clock_nanosleep" && !matches!(args[0] as i32, 0 | 1 | 4..) {
             return Err("it sleeps by a clock of CPU time".into());
         }
-        let Some(timeout) = timeout(at.tid(), how, &args) else { return Ok(None) };
+        let Some(timeout) = timeout(at.tid(), how, &args) else { return Ok(again) };
         let since = match name {
             // They have just written what remains; so have sleeps that write it where their time stood.
             "select" | "pselect6" | "ppoll" => clock::monotonic_ns(),
@@ -180,7 +201,7 @@ impl Supervisor {
             }
         };
         let until = since.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
-        Ok(Some(Unfinished { nr, used: Used::Until(until) }))
+        Ok(Some(Unfinished { nr, code: restart::NOHAND, used: Used::Until(until) }))
     }
 
     /// A signal comes before a call is made again that a move interrupted. If a handler takes it, the call is over, as
@@ -194,6 +215,11 @@ impl Supervisor {
         regs.rip += SYSCALL_LEN;
         match repair.kind {
             Kind::Wait { .. } => regs.finish_call(-EINTR),
+            Kind::Again { code } => {
+                // As if it had just returned the code: the handler's SA_RESTART decides.
+                regs.orig_rax = u64::from(repair.nr);
+                regs.rax = code as u64;
+            }
             Kind::Transfer { buffer, length, done, .. } => {
                 regs.rsi = buffer;
                 regs.rdx = length;
@@ -332,7 +358,7 @@ impl Supervisor {
                     thread.repair = None;
                 }
             }
-            Kind::Transfer { over: true, .. } => thread.repair = None,
+            Kind::Transfer { over: true, .. } | Kind::Again { .. } => thread.repair = None,
             Kind::Transfer { buffer, length, done, over } => {
                 let ret = regs.ret();
                 let cut_short = ret > 0 && *done + (ret as u64) < *length;
