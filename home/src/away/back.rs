@@ -12,7 +12,7 @@ use tracee::{Errno, Event, Stop, Tid, maps, memory, restore, wait};
 use wire::message;
 use wire::session::{ProcessKey, ToBody};
 
-use super::deputy::{Coming, Deputy, Phase, Process, Refill, State};
+use super::deputy::{Arrived, Coming, Deputy, Phase, Process, Refill, State, is_directed};
 use super::out::{self, MUNMAP, remove_foothold};
 use super::{Action, Away, Move};
 use crate::process::options;
@@ -139,19 +139,20 @@ impl Away {
             Err(InjectError::Gone(tid, event, time)) => self.on_thread_end(tid, event, time),
             Err(error) => {
                 self.fail(key, coming, &error.to_string());
-                self.ship_to_process(key, signals);
+                self.ship_all(key, signals);
             }
         }
     }
 
     /// Signals that came while a move that failed had the deputy stopped.
-    fn ship_to_process(&mut self, key: ProcessKey, signals: Vec<Vec<u8>>) {
+    fn ship_all(&mut self, key: ProcessKey, signals: Vec<Arrived>) {
         let Some(leader) = self.processes.get(&key).and_then(|process| process.threads.first().copied())
         else {
             return;
         };
-        for info in signals {
-            self.ship(leader, info);
+        for (tid, info) in signals {
+            let is_here = self.threads.contains_key(&tid);
+            self.ship(if is_here { tid } else { leader }, info);
         }
     }
 
@@ -161,7 +162,7 @@ impl Away {
         coming: &Coming,
         image: Image,
         bytes: u64,
-        signals: &mut Vec<Vec<u8>>,
+        signals: &mut Vec<Arrived>,
     ) -> Result<(), InjectError> {
         let mut stopped = self.stop_all(key, signals)?;
         let process = self.processes.get_mut(&key).ok_or(Errno::ESRCH)?;
@@ -265,7 +266,7 @@ impl Away {
     }
 
     /// Stops all threads of a deputy, leader first. Signals that come meanwhile are kept for the process.
-    fn stop_all(&mut self, key: ProcessKey, signals: &mut Vec<Vec<u8>>) -> Result<Vec<Stopped>, InjectError> {
+    fn stop_all(&mut self, key: ProcessKey, signals: &mut Vec<Arrived>) -> Result<Vec<Stopped>, InjectError> {
         self.nearness.end();
         let threads = self.processes.get(&key).map(|process| process.threads.clone()).unwrap_or_default();
         let mut all: Vec<Stopped> = Vec::new();
@@ -326,7 +327,7 @@ impl Away {
                 tracee::signal::kill(pid, 9).ok();
             }
         }
-        self.ship_to_process(key, signals);
+        self.ship_all(key, signals);
         self.actions.push_back(Action::Moved(Move {
             pid,
             from: self.name.clone(),
@@ -365,14 +366,14 @@ impl Away {
             Err(InjectError::Gone(tid, event, time)) => return self.on_thread_end(tid, event, time),
             Err(_) => return,
         }
-        for info in signals {
+        for (tid, info) in signals {
             self.ship(tid, info);
         }
     }
 }
 
 /// Stops a thread of a deputy that is between calls; signals that come first are kept.
-fn stop(running: Running, signals: &mut Vec<Vec<u8>>) -> Result<Stopped, InjectError> {
+fn stop(running: Running, signals: &mut Vec<Arrived>) -> Result<Stopped, InjectError> {
     let tid = running.tid();
     let mut running = running;
     running.interrupt()?;
@@ -389,7 +390,7 @@ fn stop(running: Running, signals: &mut Vec<Vec<u8>>) -> Result<Stopped, InjectE
                     Stop::Signal(_) => {
                         let info = stopped.siginfo()?;
                         if !is_shim_trap(&info) {
-                            signals.push(info.0.to_vec());
+                            signals.push((tid, info.0.to_vec()));
                         }
                         running = stopped.resume(Resume::Cont, 0)?;
                         // ESRCH: its end is reported next.
@@ -411,7 +412,7 @@ fn is_shim_trap(info: &SigInfo) -> bool {
 }
 
 /// Waits for the end of a thread that was told to exit.
-fn see_off(tid: Tid, signals: &mut Vec<Vec<u8>>) -> InjectError {
+fn see_off(tid: Tid, signals: &mut Vec<Arrived>) -> InjectError {
     loop {
         match wait::block(tid) {
             Ok((_, Event::Stopped(stop), _)) => {
@@ -420,7 +421,7 @@ fn see_off(tid: Tid, signals: &mut Vec<Vec<u8>>) -> InjectError {
                     && let Ok(info) = stopped.siginfo()
                     && !is_shim_trap(&info)
                 {
-                    signals.push(info.0.to_vec());
+                    signals.push((tid, info.0.to_vec()));
                 }
                 // ESRCH: its end is reported next.
                 let _ = stopped.resume(Resume::Cont, 0);
@@ -498,8 +499,19 @@ fn finish(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, Inj
         }
         threads.push(injector.finish()?);
     }
-    for info in image.pending.iter().chain(&refill.signals) {
+    for info in &image.pending {
         restore::queue(&mut injector, &foothold, (pid, None), info)?;
+    }
+    let several = image.threads.len() > 1;
+    for (tid, info) in &refill.signals {
+        match is_directed(pid, several, info) {
+            false => restore::queue(&mut injector, &foothold, (pid, None), info)?,
+            true if image.threads.iter().any(|thread| thread.tid == *tid) => {
+                restore::queue(&mut injector, &foothold, (pid, Some(*tid)), info)?;
+            }
+            // It went with its thread.
+            true => {}
+        }
     }
     if let Some(thread) = image.threads.first() {
         for info in &thread.pending {

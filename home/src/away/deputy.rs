@@ -80,7 +80,21 @@ pub(super) struct Refill {
     pub(super) others: Vec<Stopped>,
     pub(super) bytes: u64,
     /// Signals that came while the threads were being stopped.
-    pub(super) signals: Vec<Vec<u8>>,
+    pub(super) signals: Vec<Arrived>,
+}
+
+/// A signal as raw siginfo, and the thread that it came by.
+pub(super) type Arrived = (Tid, Vec<u8>);
+
+/// Whether a signal is for the thread that it came by and not for its process.
+pub(super) fn is_directed(pid: Tid, several_threads: bool, info: &[u8]) -> bool {
+    let word =
+        |at: usize| info.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, i32::from_le_bytes);
+    match word(8) {
+        SI_TKILL => true,
+        SI_TIMER => several_threads && procfs::timer_of_thread(pid, word(16)),
+        _ => false,
+    }
 }
 
 /// A call area and its free slots, shared by a deputy and its forks.
@@ -378,16 +392,9 @@ impl Away {
     pub(super) fn ship(&mut self, tid: Tid, info: Vec<u8>) {
         let Some(deputy) = self.threads.get_mut(&tid) else { return };
         deputy.signals += 1;
-        let several =
-            self.processes.get(&deputy.process).filter(|process| process.threads.len() > 1).map(|p| p.pid);
-        let word = |at: usize| {
-            info.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, i32::from_le_bytes)
-        };
-        let directed = match word(8) {
-            SI_TKILL => true,
-            SI_TIMER => several.is_some_and(|pid| procfs::timer_of_thread(pid, word(16))),
-            _ => false,
-        };
+        let process = self.processes.get(&deputy.process);
+        let directed =
+            process.is_some_and(|process| is_directed(process.pid, process.threads.len() > 1, &info));
         let number = deputy.signals;
         deputy.unseen.push_back(Shipped { number, directed, info: info.clone() });
         let message = Down::Signal { number, thread: directed, info: info.into() };
