@@ -364,7 +364,9 @@ impl Supervisor {
                 let cut_short = ret > 0 && *done + (ret as u64) < *length;
                 if !same {
                     thread.repair = None;
-                } else if !entry && stopping && (cut_short || restart::is_code(ret)) {
+                } else if !entry && (cut_short || stopping && restart::is_code(ret)) {
+                    // Whatever cut it short: a signal that another thread has taken meanwhile is not reported here,
+                    // and one that a handler of this thread takes comes before the rest is written.
                     *done += ret.max(0) as u64;
                     regs.rsi = *buffer + *done;
                     regs.rdx = *length - *done;
