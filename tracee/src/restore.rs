@@ -148,6 +148,16 @@ pub fn set_actions(
     actions: &[(i32, [u64; 4])],
     ignored: u64,
 ) -> Result<(), InjectError> {
+    set_actions_but(injector, foothold, actions, ignored, &[])
+}
+
+fn set_actions_but(
+    injector: &mut Injector,
+    foothold: &Foothold,
+    actions: &[(i32, [u64; 4])],
+    ignored: u64,
+    kept: &[i32],
+) -> Result<(), InjectError> {
     let set = |injector: &mut Injector, signal: i32, action: &[u64; 4]| {
         write_words(injector, foothold.scratch(), action)?;
         let args = [signal as u64, foothold.scratch(), 0, 8, 0, 0];
@@ -155,7 +165,7 @@ pub fn set_actions(
     };
     let now = crate::capture::signal_sets(injector.tid())
         .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
-    for signal in 1..=64 {
+    for signal in (1..=64).filter(|signal| !kept.contains(signal)) {
         let bit = 1u64 << (signal - 1);
         if let Some((_, action)) = actions.iter().find(|(number, _)| *number == signal) {
             set(injector, signal, action)?;
@@ -164,6 +174,22 @@ pub fn set_actions(
         }
     }
     Ok(())
+}
+
+/// As [`set_actions`], for a deputy, whose signals are all taken from it before they act: the actions matter only as far
+/// as they ignore. A handler of a signal that is ignored by default stays, because to set the default would drop the
+/// signal that has come meanwhile.
+pub fn set_deputy_actions(
+    injector: &mut Injector,
+    foothold: &Foothold,
+    ignored: u64,
+    caught: u64,
+) -> Result<(), InjectError> {
+    let now = crate::capture::signal_sets(injector.tid())
+        .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    let stays = now.caught & caught & crate::signal::IGNORED_BY_DEFAULT & !ignored;
+    let kept: Vec<i32> = (1..=64).filter(|signal| stays >> (signal - 1) & 1 == 1).collect();
+    set_actions_but(injector, foothold, &[], ignored, &kept)
 }
 
 /// Gives one thread its kernel-registered pointers, extended state, mask and registers. The injector must be of that

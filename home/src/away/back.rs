@@ -354,9 +354,10 @@ impl Away {
             let mut injector = Injector::new(stopped, foothold.site())?;
             // Ignoring a signal for a moment drops what is pending of it. Only a change of the action does so, and
             // those are ignored by now or by default.
-            restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored & !no_longer)?;
-            restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored | no_longer)?;
-            restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored)?;
+            let (ignored, caught) = (dispositions.ignored, dispositions.caught);
+            restore::set_deputy_actions(&mut injector, &foothold, ignored & !no_longer, caught)?;
+            restore::set_deputy_actions(&mut injector, &foothold, ignored | no_longer, caught)?;
+            restore::set_deputy_actions(&mut injector, &foothold, ignored, caught)?;
             out::set_child_flags(&mut injector, &foothold, &dispositions)?;
             *injector.mask_mut() = mask;
             injector.finish()

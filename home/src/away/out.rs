@@ -422,7 +422,8 @@ impl Away {
         keep.push(args);
         keep.extend(process.vdso);
         restore::wipe(&mut injector, &keep)?;
-        restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
+        let Dispositions { ignored, caught, .. } = process.dispositions;
+        restore::set_deputy_actions(&mut injector, &foothold, ignored, caught)?;
         set_child_flags(&mut injector, &foothold, &process.dispositions)?;
         restore::stop_cpu_timers(&mut injector, &foothold, &leaving.image.cpu_timers)?;
         let mask = process.idle_mask();
@@ -614,11 +615,15 @@ pub(super) fn set_child_flags(
     }
     let args = [SIGCHLD as u64, 0, foothold.scratch(), 8, 0, 0];
     injector.call("rt_sigaction", RT_SIGACTION, args)?;
+    let mut handler = tracee::memory::read_u64(injector.tid(), foothold.scratch())?;
     let flags = tracee::memory::read_u64(injector.tid(), foothold.scratch() + 8)?;
-    // Only a change: setting the default drops a pending SIGCHLD.
+    if dispositions.caught >> (SIGCHLD - 1) & 1 != 0 && handler == SIG_DFL {
+        // Stands for the body's, and never runs. Setting the default would drop a pending SIGCHLD.
+        handler = foothold.base();
+    }
     if dispositions.child_flags != flags & CHILD_FLAGS {
-        let flags = dispositions.child_flags & CHILD_FLAGS;
-        let words: Vec<u8> = [0, flags, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+        let flags = flags & !CHILD_FLAGS | dispositions.child_flags & CHILD_FLAGS;
+        let words = [handler.to_le_bytes(), flags.to_le_bytes()].concat();
         tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
         let args = [SIGCHLD as u64, foothold.scratch(), 0, 8, 0, 0];
         injector.call("rt_sigaction", RT_SIGACTION, args)?;

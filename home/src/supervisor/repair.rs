@@ -330,8 +330,19 @@ impl Supervisor {
         // What a move waits for may be this very stop: see `stop_thread`.
         let stopping = self.stopping == Some(at.tid());
         let Some(thread) = self.table.threads.get_mut(&at.tid()) else { return };
-        let Some(repair) = &mut thread.repair else { return };
         let (Ok(entry), Ok(mut regs)) = (at.at_syscall_entry(), at.regs()) else { return };
+        if !entry
+            && regs.ret() == restart::BLOCK
+            && let Some(nr) = regs.call().filter(|nr| *nr != RESTART_SYSCALL)
+        {
+            thread.goes_on_with = Some(nr);
+        }
+        let Some(repair) = &mut thread.repair else {
+            if stopping && !entry {
+                self.make_again(at, regs);
+            }
+            return;
+        };
         let goes_on = regs.call() == Some(RESTART_SYSCALL) && thread.goes_on_with == Some(repair.nr);
         let same = regs.call() == Some(repair.nr) || goes_on;
         repair.ahead = None;
@@ -351,8 +362,6 @@ impl Supervisor {
                         repair.ahead = Some(regs.rip);
                         // ESRCH: killed meanwhile.
                         let _ = at.set_regs(&regs);
-                    } else if regs.ret() == restart::BLOCK && !goes_on {
-                        thread.goes_on_with = Some(nr);
                     }
                 } else if !same || !entry {
                     thread.repair = None;
@@ -385,6 +394,33 @@ impl Supervisor {
                     let _ = at.set_regs(&regs);
                 }
             }
+        }
+    }
+
+    /// At the exit of a call that our interrupt for a move has ended, of a thread whose calls are all seen: that stop takes
+    /// the place of the one at which it would be repaired.
+    fn make_again(&mut self, at: &Stopped, mut regs: Regs) {
+        let Some(nr) = regs.call() else { return };
+        let Some(name) = syscall_table::by_number(nr).map(|call| call.name) else { return };
+        let (ret, buffer, length) = (regs.ret(), regs.rsi, regs.rdx);
+        let kind = if ret == -EINTR {
+            self.interrupted_wait(at.tid(), &regs, name, None, 0)
+        } else if ret > 0
+            && (ret as u64) < length
+            && matches!(name, "write" | "sendto")
+            && blocks_until_written(at.tid(), regs.rdi, name, regs.r10)
+        {
+            let done = ret as u64;
+            regs.rsi += done;
+            regs.rdx -= done;
+            Some(Kind::Transfer { buffer, length, done, over: false })
+        } else {
+            None
+        };
+        let Some(kind) = kind else { return };
+        regs.rearm(nr);
+        if at.set_regs(&regs).is_ok() {
+            self.keep_repair(at.tid(), nr, kind, Some(regs.rip));
         }
     }
 
