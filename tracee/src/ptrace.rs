@@ -212,6 +212,18 @@ impl Stopped {
         }
     }
 
+    /// Whether the kernel has set the thread back to make its call again, which it has not done yet: it leaves orig_rax as
+    /// it was, and rax, the number of the call or of restart_syscall(2), looks like a result.
+    pub fn is_set_back(&self, regs: &Regs) -> bool {
+        const RESTART_SYSCALL: u64 = 219;
+        const SYSCALL: [u8; 2] = [0x0f, 0x05];
+        let mut code = [0; 2];
+        regs.call().is_some()
+            && (regs.rax == regs.orig_rax || regs.rax == RESTART_SYSCALL)
+            && crate::memory::read(self.tid, regs.rip, &mut code) == code.len()
+            && code == SYSCALL
+    }
+
     /// The event's number: a child's tid, a former tid, an exit status.
     pub fn event_message(&self) -> Result<u64, Errno> {
         let mut message = 0u64;

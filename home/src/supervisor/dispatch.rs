@@ -103,16 +103,13 @@ impl Supervisor {
         {
             return self.execute_without_us(at);
         }
-        // A call that a move interrupts is seen as the kernel ended it, one that is repaired as the program sees it.
-        let stopping = self.stopping == Some(at.tid());
-        if !stopping {
-            self.repaired_call_moved_on(at);
-        }
+        let again = self.repaired_call_moved_on(at);
         if let Some(trace) = &mut self.trace {
             trace.syscall(at);
         }
-        if stopping {
-            self.repaired_call_moved_on(at);
+        if let Some(regs) = again {
+            // ESRCH: killed meanwhile.
+            at.set_regs(&regs).ok();
         }
         Next::Go(0)
     }

@@ -61,6 +61,13 @@ impl Supervisor {
     /// 0 stands for an interruption of our own.
     pub(super) fn repair(&mut self, at: &Stopped, signal: i32) {
         let Ok(mut regs) = at.regs() else { return };
+        if at.is_set_back(&regs) {
+            regs.orig_rax = u64::MAX;
+            let repair = self.table.threads.get_mut(&at.tid()).and_then(|thread| thread.repair.as_mut());
+            if let Some(repair) = repair {
+                repair.ahead = Some(regs.rip);
+            }
+        }
         let Some(nr) = regs.call() else { return self.handler_comes_first(at, signal, regs) };
         if regs.ret() == restart::BLOCK
             && let Some(thread) = self.table.threads.get_mut(&at.tid())
@@ -146,6 +153,23 @@ impl Supervisor {
         let Ok(mut regs) = at.regs() else { return Ok(None) };
         let Some(thread) = self.table.threads.get_mut(&at.tid()) else { return Ok(None) };
         let goes_on_with = thread.goes_on_with;
+        if at.is_set_back(&regs) {
+            let nr = if regs.rax == u64::from(RESTART_SYSCALL) { goes_on_with } else { regs.call() };
+            let Some(nr) = nr else { return Err("it is about to restart a call".into()) };
+            // As it was before the kernel set it back.
+            let code = match syscall_table::wait_of(nr, &regs.args()) {
+                Wait::Timed(_) => restart::NOHAND,
+                _ => restart::SYS,
+            };
+            regs.rip += SYSCALL_LEN;
+            regs.orig_rax = u64::from(nr);
+            regs.rax = code as u64;
+            if let Some(repair) = &mut thread.repair {
+                repair.ahead = None;
+            }
+            // ESRCH: killed meanwhile.
+            let _ = at.set_regs(&regs);
+        }
         let call = match regs.call() {
             Some(RESTART_SYSCALL) => goes_on_with,
             call => call,
@@ -325,12 +349,13 @@ impl Supervisor {
         }
     }
 
-    /// At an entry or exit stop of a thread with a repaired call.
-    pub(super) fn repaired_call_moved_on(&mut self, at: &Stopped) {
+    /// At an entry or exit stop of a thread with a repaired call. Returns the registers with which it makes the call again,
+    /// if it shall.
+    pub(super) fn repaired_call_moved_on(&mut self, at: &Stopped) -> Option<Regs> {
         // What a move waits for may be this very stop: see `stop_thread`.
         let stopping = self.stopping == Some(at.tid());
-        let Some(thread) = self.table.threads.get_mut(&at.tid()) else { return };
-        let (Ok(entry), Ok(mut regs)) = (at.at_syscall_entry(), at.regs()) else { return };
+        let thread = self.table.threads.get_mut(&at.tid())?;
+        let (entry, mut regs) = (at.at_syscall_entry().ok()?, at.regs().ok()?);
         if !entry
             && regs.ret() == restart::BLOCK
             && let Some(nr) = regs.call().filter(|nr| *nr != RESTART_SYSCALL)
@@ -338,10 +363,7 @@ impl Supervisor {
             thread.goes_on_with = Some(nr);
         }
         let Some(repair) = &mut thread.repair else {
-            if stopping && !entry {
-                self.make_again(at, regs);
-            }
-            return;
+            return if stopping && !entry { self.make_again(at, regs) } else { None };
         };
         let goes_on = regs.call() == Some(RESTART_SYSCALL) && thread.goes_on_with == Some(repair.nr);
         let same = regs.call() == Some(repair.nr) || goes_on;
@@ -360,8 +382,7 @@ impl Supervisor {
                     } else if stopping {
                         regs.rearm(nr);
                         repair.ahead = Some(regs.rip);
-                        // ESRCH: killed meanwhile.
-                        let _ = at.set_regs(&regs);
+                        return Some(regs);
                     }
                 } else if !same || !entry {
                     thread.repair = None;
@@ -381,8 +402,7 @@ impl Supervisor {
                     regs.rdx = *length - *done;
                     regs.rearm(repair.nr);
                     repair.ahead = Some(regs.rip);
-                    // ESRCH: killed meanwhile.
-                    let _ = at.set_regs(&regs);
+                    return Some(regs);
                 } else if !entry && !restart::is_code(ret) {
                     // The result of all legs; an error after some bytes is not the call's result (pipe(7)).
                     let total = *done + ret.max(0) as u64;
@@ -395,16 +415,17 @@ impl Supervisor {
                 }
             }
         }
+        None
     }
 
     /// At the exit of a call that our interrupt for a move has ended, of a thread whose calls are all seen: that stop takes
     /// the place of the one at which it would be repaired.
-    fn make_again(&mut self, at: &Stopped, mut regs: Regs) {
-        let Some(nr) = regs.call() else { return };
-        let Some(name) = syscall_table::by_number(nr).map(|call| call.name) else { return };
+    fn make_again(&mut self, at: &Stopped, mut regs: Regs) -> Option<Regs> {
+        let nr = regs.call()?;
+        let name = syscall_table::by_number(nr)?.name;
         let (ret, buffer, length) = (regs.ret(), regs.rsi, regs.rdx);
         let kind = if ret == -EINTR {
-            self.interrupted_wait(at.tid(), &regs, name, None, 0)
+            self.interrupted_wait(at.tid(), &regs, name, None, 0)?
         } else if ret > 0
             && (ret as u64) < length
             && matches!(name, "write" | "sendto")
@@ -413,15 +434,13 @@ impl Supervisor {
             let done = ret as u64;
             regs.rsi += done;
             regs.rdx -= done;
-            Some(Kind::Transfer { buffer, length, done, over: false })
+            Kind::Transfer { buffer, length, done, over: false }
         } else {
-            None
+            return None;
         };
-        let Some(kind) = kind else { return };
         regs.rearm(nr);
-        if at.set_regs(&regs).is_ok() {
-            self.keep_repair(at.tid(), nr, kind, Some(regs.rip));
-        }
+        self.keep_repair(at.tid(), nr, kind, Some(regs.rip));
+        Some(regs)
     }
 
     /// The timer of a repaired call: interrupts it if it is still the same.
