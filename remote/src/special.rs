@@ -29,6 +29,8 @@ const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_HUGETLB: u64 = 0x4_0000;
 const SIGCHLD: u32 = 17;
 const SIGNAL_MAX: u64 = 64;
+const SIGTRAP: i32 = 5;
+const SIG_IGN: u64 = 1;
 /// SA_NOCLDSTOP, SA_NOCLDWAIT.
 const CHILD_FLAGS: u64 = 3;
 
@@ -417,6 +419,18 @@ impl Session {
             }
             got
         };
+        if readable
+            && signal == SIGTRAP
+            && words[0] == SIG_IGN
+            && let Ok(regs) = stopped.regs()
+        {
+            return self.go_home(
+                host,
+                stopped,
+                regs,
+                "it ignores SIGTRAP, which a step of its threads would not",
+            );
+        }
         self.local_calls += 1;
         let thread = self.threads.get(&host);
         let key = thread.map(|thread| thread.key);
@@ -425,7 +439,7 @@ impl Session {
             let [handler, flags] = words;
             let bit = 1u64 << (signal - 1);
             let Dispositions { mut ignored, mut caught, mut child_flags, waited } = process.dispositions;
-            ignored = if handler == 1 { ignored | bit } else { ignored & !bit };
+            ignored = if handler == SIG_IGN { ignored | bit } else { ignored & !bit };
             caught = if handler > 1 { caught | bit } else { caught & !bit };
             if signal == SIGCHLD as i32 {
                 child_flags = flags & CHILD_FLAGS;

@@ -47,13 +47,23 @@ pub struct Injector {
     own_trap: bool,
 }
 
+/// Signals that are blocked while a thread is stepped: all but SIGTRAP. The trap of a step that is blocked, or ignored,
+/// takes the process's handler of it away (force_sig_info_to_task in the kernel's signal.c).
+const STEPPING: u64 = !(1 << (libc::SIGTRAP - 1));
+
+/// Whether a SIGTRAP of its own waits for the thread: one that must not be let through.
+fn has_trap(thread: &Stopped) -> Result<bool, Errno> {
+    let is_trap = |info: &crate::ptrace::SigInfo| info.signal() == libc::SIGTRAP;
+    Ok(thread.pending(false)?.iter().any(is_trap) || thread.pending(true)?.iter().any(is_trap))
+}
+
 impl Injector {
     /// `site` is the address of a `syscall` instruction in the thread's memory.
     pub fn new(thread: Stopped, site: u64) -> Result<Injector, InjectError> {
         let saved = thread.regs()?;
         let mask = thread.sigmask()?;
-        thread.set_sigmask(u64::MAX)?;
-        let own_trap = thread.pending(false)?.iter().any(|info| info.signal() == libc::SIGTRAP);
+        let own_trap = has_trap(&thread)?;
+        thread.set_sigmask(if own_trap { u64::MAX } else { STEPPING })?;
         let mut regs = saved;
         regs.orig_rax = u64::MAX;
         let thread = Some(thread);
@@ -108,6 +118,10 @@ impl Injector {
         let after = self.site + SYSCALL_LEN;
         loop {
             match self.step()? {
+                // One that was sent meanwhile.
+                Stop::Signal(libc::SIGTRAP) if self.thread().siginfo()?.code() <= 0 => {
+                    self.deferred.push(libc::SIGTRAP);
+                }
                 Stop::Signal(libc::SIGTRAP) => {
                     let now = self.thread().regs()?;
                     if now.rip == after {
@@ -208,7 +222,7 @@ pub fn step_out(thread: Stopped, range: (u64, u64)) -> Result<Stopped, InjectErr
     }
     let tid = thread.tid();
     let mask = thread.sigmask()?;
-    thread.set_sigmask(u64::MAX)?;
+    thread.set_sigmask(if has_trap(&thread)? { u64::MAX } else { STEPPING })?;
     let mut thread = thread;
     for _ in 0..STEPS_MAX {
         let running = thread.resume(Resume::Step, 0)?;

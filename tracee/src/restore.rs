@@ -280,7 +280,7 @@ pub fn queue(
     if signal == libc::SIGTRAP as u64 {
         injector.will_have_trap()?;
     }
-    match tid {
+    let queued = match tid {
         Some(tid) => {
             let args = [pid as u64, tid as u64, signal, scratch, 0, 0];
             injector.call("rt_tgsigqueueinfo", libc::SYS_rt_tgsigqueueinfo, args)
@@ -290,8 +290,12 @@ pub fn queue(
             libc::SYS_rt_sigqueueinfo,
             [pid as u64, signal, scratch, 0, 0, 0],
         ),
+    };
+    match queued {
+        // A full queue loses signals natively as well.
+        Ok(_) | Err(InjectError::Call { errno: Errno(libc::EAGAIN), .. }) => Ok(()),
+        Err(error) => Err(error),
     }
-    .map(drop)
 }
 
 fn write_words(injector: &Injector, address: u64, words: &[u64]) -> Result<(), Errno> {

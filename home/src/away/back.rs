@@ -482,8 +482,14 @@ fn finish(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, Inj
     restore::set_layout(&mut injector, &foothold, &image.layout)?;
     restore::set_actions(&mut injector, &foothold, &image.actions, image.ignored)?;
     restore::cpu_timers(&mut injector, &foothold, &image.cpu_timers)?;
-    let mut threads = Vec::new();
-    for stopped in refill.others.drain(..) {
+    let (mut threads, mut others) = (Vec::new(), Vec::new());
+    let several = image.threads.len() > 1;
+    let directed = |to: Tid| {
+        let signals =
+            refill.signals.iter().filter(move |(tid, info)| *tid == to && is_directed(pid, several, info));
+        signals.map(|(_, info)| info)
+    };
+    for stopped in std::mem::take(&mut refill.others) {
         let tid = stopped.tid();
         let mut injector = Injector::new(stopped, foothold.site())?;
         let Some(thread) = image.threads.iter().find(|thread| thread.tid == tid) else {
@@ -494,32 +500,27 @@ fn finish(process: &mut Process, mut refill: Refill) -> Result<Vec<Stopped>, Inj
                 Ok(_) => return Err(Errno::ESRCH.into()),
             }
         };
-        restore::thread(&mut injector, &foothold, thread)?;
-        for info in &thread.pending {
+        // By the thread itself: it alone may send itself what says that the kernel sent it.
+        for info in thread.pending.iter().chain(directed(tid)) {
             restore::queue(&mut injector, &foothold, (pid, Some(tid)), info)?;
         }
-        threads.push(injector.finish()?);
+        others.push((injector.finish()?, thread));
     }
-    for info in &image.pending {
+    let undirected = refill.signals.iter().filter(|(_, info)| !is_directed(pid, several, info));
+    for info in image.pending.iter().chain(undirected.map(|(_, info)| info)) {
         restore::queue(&mut injector, &foothold, (pid, None), info)?;
     }
-    let several = image.threads.len() > 1;
-    for (tid, info) in &refill.signals {
-        match is_directed(pid, several, info) {
-            false => restore::queue(&mut injector, &foothold, (pid, None), info)?,
-            true if image.threads.iter().any(|thread| thread.tid == *tid) => {
-                restore::queue(&mut injector, &foothold, (pid, Some(*tid)), info)?;
-            }
-            // It went with its thread.
-            true => {}
-        }
+    let leader = image.threads.first().ok_or(Errno::ESRCH)?;
+    for info in leader.pending.iter().chain(directed(pid)) {
+        restore::queue(&mut injector, &foothold, (pid, Some(pid)), info)?;
     }
-    if let Some(thread) = image.threads.first() {
-        for info in &thread.pending {
-            restore::queue(&mut injector, &foothold, (pid, Some(pid)), info)?;
-        }
+    // Nothing that can fail but by their death comes after the first that has left the loop.
+    for (stopped, thread) in others {
+        let mut injector = Injector::new(stopped, foothold.site())?;
         restore::thread(&mut injector, &foothold, thread)?;
+        threads.push(injector.finish()?);
     }
+    restore::thread(&mut injector, &foothold, leader)?;
     let mappings = maps::read(pid).map_err(|_| Errno::ESRCH)?;
     let area = (process.area_base, process.area_base + process.area.bytes());
     remove_foothold(&mut injector, &mappings, &[area, foothold.range()])?;

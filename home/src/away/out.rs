@@ -545,13 +545,27 @@ impl Undo {
         let Some(foothold) = self.foothold else { return NotSent::Stay(threads, why) };
         let leader = threads.remove(0);
         let undone = maps::read(pid).map_err(|_| InjectError::Ptrace(Errno::ESRCH)).and_then(|mappings| {
-            let mut injector = injector(leader, &mappings)?;
-            for (tid, info) in &self.pending {
-                match restore::queue(&mut injector, &foothold, (pid, *tid), info) {
-                    // A full queue loses signals natively as well.
-                    Ok(()) | Err(InjectError::Call { .. }) => {}
-                    Err(error) => return Err(error),
+            let pending_of = |whose: Option<Tid>| {
+                self.pending.iter().filter(move |(tid, _)| *tid == whose).map(|(_, info)| info)
+            };
+            // By the thread itself: it alone may send itself what says that the kernel sent it.
+            for thread in &mut threads {
+                let tid = thread.tid();
+                if pending_of(Some(tid)).next().is_some() {
+                    let stopped = Running::attached(tid).stopped();
+                    let mut injector = Injector::new(stopped, foothold.site())?;
+                    for info in pending_of(Some(tid)) {
+                        restore::queue(&mut injector, &foothold, (pid, Some(tid)), info)?;
+                    }
+                    *thread = injector.finish()?;
                 }
+            }
+            let mut injector = injector(leader, &mappings)?;
+            for info in pending_of(Some(pid)) {
+                restore::queue(&mut injector, &foothold, (pid, Some(pid)), info)?;
+            }
+            for info in pending_of(None) {
+                restore::queue(&mut injector, &foothold, (pid, None), info)?;
             }
             remove_foothold(&mut injector, &mappings, &self.ranges)?;
             injector.finish()

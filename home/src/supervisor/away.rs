@@ -34,6 +34,8 @@ pub(crate) struct Elsewhere {
     waiting: Vec<(Tid, Ticket)>,
 }
 
+const SIGTRAP: i32 = rustix::process::Signal::TRAP.as_raw();
+
 /// Why a process cannot leave, as far as it shows from outside without stopping it.
 fn stay_reason(pid: Tid) -> Option<String> {
     if pid == INIT {
@@ -47,6 +49,9 @@ fn stay_reason(pid: Tid) -> Option<String> {
     }
     if procfs::has_cpu_timer(pid) {
         return Some("it has a timer on CPU time".into());
+    }
+    if tracee::capture::signal_sets(pid).is_ok_and(|sets| sets.ignored & tracee::signal::bit(SIGTRAP) != 0) {
+        return Some("it ignores SIGTRAP, which a move could not keep".into());
     }
     let mappings = tracee::maps::read(pid).ok()?;
     let shared = mappings.iter().find(|mapping| mapping.shared)?;
