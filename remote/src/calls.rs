@@ -240,7 +240,7 @@ impl Session {
         };
         let asked = Asked { bufs: plan.bufs, deadline, mask: asked_mask, limit: None, temporary, written };
         if pending && temporary.is_some() {
-            return self.interrupted(host, stopped, regs, &asked, code_before(wait));
+            return self.interrupted(host, stopped, regs, &asked, code_before(wait), false);
         }
         thread.state = State::Asking(stopped, Box::new(regs), Ask::Call(Box::new(asked)));
         let key = thread.key;
@@ -299,11 +299,11 @@ impl Session {
                 // What remains of a sleep is written whether or not it matters.
                 write_outs(host, &asked.bufs, &outs).ok();
                 asked.deadline = asked.deadline.or(until.map(|ns| self.instant_of(ns)));
-                self.interrupted(host, stopped, regs, &asked, code)
+                self.interrupted(host, stopped, regs, &asked, code, true)
             }
             (Ask::Call(asked), Outcome::NotMade) => {
                 let code = code_before(table::wait_of(regs.orig_rax as u32, &regs.args()));
-                self.interrupted(host, stopped, regs, &asked, code)
+                self.interrupted(host, stopped, regs, &asked, code, false)
             }
             (_, Outcome::GoHome(reason)) => self.go_home(host, stopped, regs, reason),
             (Ask::Fork(args), Outcome::Forked { tid, process, thread }) => {
@@ -348,7 +348,8 @@ impl Session {
     }
 
     /// A forwarded call came back without a result. If a signal is there that this thread would act on, the body's
-    /// own kernel decides between EINTR and a restart; else the call is made again with what remains of its time.
+    /// own kernel decides between EINTR and a restart; else the call is made again with what remains of its time. It had
+    /// `begun`, or was not made at all.
     fn interrupted(
         &mut self,
         host: Tid,
@@ -356,6 +357,7 @@ impl Session {
         regs: Regs,
         asked: &Asked,
         code: i64,
+        begun: bool,
     ) -> Result<(), SessionError> {
         use tracee::errno::restart;
         let nr = regs.orig_rax as u32;
@@ -378,7 +380,8 @@ impl Session {
         let under_temporary = deliverable(host, thread_mask, process.ignores()) == 0;
         if !may_run {
             if let Some(thread) = self.threads.get_mut(&host) {
-                thread.restart = Some(Restart { call, code });
+                // A signal that comes now comes before a call that has not begun.
+                thread.restart = begun.then_some(Restart { call, code });
             }
             return self.hold_rearmed(host, stopped, regs, nr);
         }

@@ -44,7 +44,7 @@ int main(int argc, char **argv)
         OK(setitimer(ITIMER_REAL, &it, NULL));
         uint64_t counter = 0;
         int64_t half = restart ? end : (now_ms() + end) / 2;
-        while (now_ms() < half) {
+        while (now_ms() < half || counter == 0) {
             for (size_t done = 0; done < sizeof counter;) {
                 ssize_t r = write(p[1], (char *)&counter + done, sizeof counter - done);
                 if (r < 0 && errno == EINTR && !restart)
