@@ -22,5 +22,9 @@ fn main() -> Result<()> {
         let pair = in_turns(ROUNDS, side(Side::Native), side(Side::Loopback))?;
         row(&format!("local {what} / native"), "µs", pair, 3, "≤ 1.15");
     }
+    // What part of that any filter costs that looks at an argument.
+    let side = |what| move || figure(Side::Native, Cores::One, what, 300_000);
+    let pair = in_turns(ROUNDS, side("futex"), side("filtered-futex"))?;
+    row("native futex under the least filter of its argument / native", "µs", pair, 3, "");
     Ok(())
 }

@@ -82,9 +82,6 @@ impl Away {
             }
             Up::MapFile { seq, fd, prot, flags, .. } => {
                 let outcome = self.map_file(tid, fd, prot, flags);
-                if let Outcome::GoHome(reason) = &outcome {
-                    *self.counts.gone_home.entry(reason.clone()).or_default() += 1;
-                }
                 self.reply(tid, seq, outcome, Vec::new());
                 Ok(())
             }
