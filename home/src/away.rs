@@ -118,6 +118,8 @@ pub struct Counts {
 pub struct Away {
     link: Link,
     name: String,
+    /// Bytes of home's [vdso], if the node has another: bodies have a copy of it whose functions are not home's code.
+    foreign_vdso: Option<u64>,
     contents: Contents,
     processes: HashMap<ProcessKey, Process>,
     pids: HashMap<Tid, ProcessKey>,
