@@ -118,7 +118,7 @@ pub struct Counts {
 pub struct Away {
     link: Link,
     name: String,
-    /// Bytes of home's [vdso], if the node has another: bodies have a copy of it whose functions are not home's code.
+    /// See [`Away::foreign_vdso`].
     foreign_vdso: Option<u64>,
     contents: Contents,
     processes: HashMap<ProcessKey, Process>,
@@ -153,6 +153,11 @@ impl Away {
     /// The node's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Bytes of home's [vdso] if bodies have only a copy of it; see [`tracee::vdso`].
+    pub fn foreign_vdso(&self) -> Option<u64> {
+        self.foreign_vdso
     }
 
     /// The link, for its descriptor and deadline.
