@@ -178,9 +178,12 @@ impl Session {
             let mut avoid = taken.clone();
             avoid.extend([foothold.range(), home]);
             let (sandbox, specials) = (&self.sandbox, (capture::vdso_range(&own), specials.as_slice()));
-            let place = vdso::install(trampolines, sandbox, &mut injector, &foothold, image, &avoid, specials)?;
+            let place =
+                vdso::install(trampolines, sandbox, &mut injector, &foothold, image, &avoid, specials)?;
             process.trampolines = Some(place);
-        } else if let (Some((target, target_end)), Some((from, end))) = (image.vdso, capture::vdso_range(&own)) {
+        } else if let (Some((target, target_end)), Some((from, end))) =
+            (image.vdso, capture::vdso_range(&own))
+        {
             // By way of a free place: the target may be taken by what is unmapped next, or by itself.
             let mut avoid = taken.clone();
             avoid.push(foothold.range());

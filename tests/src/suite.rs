@@ -89,7 +89,9 @@ pub fn prefix(sandbox: &Sandbox, mode: Mode) -> Result<Vec<String>> {
 /// In the shuttle mode, the shuttle.
 pub fn while_shuttled(sandbox: &Sandbox, mode: Mode) -> Result<Option<Shuttle>> {
     Ok(match mode {
-        mode if mode.is_shuttled() => Some(Shuttle::start(Control::new(sandbox)?, "loopback".to_owned(), SHUTTLE_PERIOD)),
+        mode if mode.is_shuttled() => {
+            Some(Shuttle::start(Control::new(sandbox)?, "loopback".to_owned(), SHUTTLE_PERIOD))
+        }
         _ => None,
     })
 }

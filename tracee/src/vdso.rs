@@ -137,8 +137,11 @@ impl Trampolines {
         {
             return Err(VdsoError::TooLong(home.code.len(), home.vvar_bytes));
         }
-        let (own_functions, frames) =
-            if own.is_empty() { (Vec::new(), Frames::none()) } else { (symbols::functions(own)?, Frames::of(own)?) };
+        let (own_functions, frames) = if own.is_empty() {
+            (Vec::new(), Frames::none())
+        } else {
+            (symbols::functions(own)?, Frames::of(own)?)
+        };
         let mut doors: BTreeMap<u64, (String, Answer)> = BTreeMap::new();
         let functions = symbols::functions(&home.code)?;
         for (name, at) in &functions {
@@ -186,8 +189,7 @@ impl Trampolines {
     pub fn place(&self, home: (u64, u64), at: u64, own_bytes: u64) -> Option<Place> {
         let bytes = self.home.vvar_bytes + self.home.code.len() as u64;
         let whole = home.1.checked_sub(home.0) == Some(bytes) && home.0 % PAGE == 0;
-        (whole && own_bytes >= self.code_bytes)
-            .then(|| Place { home, own: (at, at + self.bytes(own_bytes)) })
+        (whole && own_bytes >= self.code_bytes).then(|| Place { home, own: (at, at + self.bytes(own_bytes)) })
     }
 
     /// The file that [`Trampolines::map`] maps: the copy of home's image, then the stubs.
@@ -222,7 +224,11 @@ impl Trampolines {
             (place.stubs(), PAGE, executable, code),
         ] {
             if bytes != 0 {
-                injector.call("mmap", libc::SYS_mmap, [start, bytes, protection, flags, fd as u64, offset])?;
+                injector.call(
+                    "mmap",
+                    libc::SYS_mmap,
+                    [start, bytes, protection, flags, fd as u64, offset],
+                )?;
             }
         }
         Ok(())

@@ -429,6 +429,7 @@ impl Away {
         for (thread, image) in threads.into_iter().zip(&leaving.image.threads) {
             let mut injector = Injector::new(thread, foothold.site())?;
             restore::unregister(&mut injector, image)?;
+            take_pending(&mut injector, &foothold, &image.pending)?;
             stopped.push(injector.finish()?);
         }
         let leader = stopped.remove(0);
@@ -441,10 +442,10 @@ impl Away {
         keep.push(args);
         keep.extend(process.vdso);
         restore::wipe(&mut injector, &keep)?;
+        take_pending(&mut injector, &foothold, &leaving.image.pending)?;
         restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
         set_child_flags(&mut injector, &foothold, &process.dispositions)?;
         restore::stop_cpu_timers(&mut injector, &foothold, &leaving.image.cpu_timers)?;
-        flush_pending(&mut injector, &foothold, &leaving.image)?;
         let mask = process.idle_mask();
         injector.saved_mut().orig_rax = u64::MAX;
         *injector.mask_mut() = mask;
@@ -573,19 +574,20 @@ fn map_area(
     Ok(Area::map(file, SLOTS)?)
 }
 
-/// What was pending travels with the image: a pending signal is in one place. Ignoring a signal drops what is queued.
-fn flush_pending(injector: &mut Injector, foothold: &Foothold, image: &Image) -> Result<(), InjectError> {
-    let all = image.pending.iter().chain(image.threads.iter().flat_map(|thread| &thread.pending));
-    for info in all {
+/// What was pending travels with the image: a pending signal is in one place. It is taken as sigtimedwait(2) takes it,
+/// for a timer goes on only when its signal is: one that is dropped, as by ignoring it, stops the timer for good.
+fn take_pending<'a>(
+    injector: &mut Injector,
+    foothold: &Foothold,
+    pending: impl IntoIterator<Item = &'a Vec<u8>>,
+) -> Result<(), InjectError> {
+    for info in pending {
         let number = i32::from_le_bytes(info[..4].try_into().unwrap_or_default());
-        let ignored = image.ignored >> (number - 1) & 1;
-        for handler in [1, ignored] {
-            let words: Vec<u8> =
-                [handler, 0, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
-            tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
-            // SIGKILL and SIGSTOP cannot be ignored and are not held back either.
-            injector.raw(RT_SIGACTION, [number as u64, foothold.scratch(), 0, 8, 0, 0])?;
-        }
+        let (set, timeout) = (foothold.scratch(), foothold.scratch() + 64);
+        tracee::memory::write_all(injector.tid(), set, &(1u64 << (number - 1)).to_le_bytes())?;
+        tracee::memory::write_all(injector.tid(), timeout, &[0; 16])?;
+        // EAGAIN: SIGKILL or SIGSTOP, which cannot be waited for and are not held back either.
+        injector.raw(RT_SIGTIMEDWAIT, [set, 0, timeout, 8, 0, 0])?;
     }
     Ok(())
 }
@@ -642,6 +644,7 @@ const MMAP: i64 = 9;
 const CLOSE: i64 = 3;
 pub(super) const MUNMAP: i64 = 11;
 const RT_SIGACTION: i64 = 13;
+const RT_SIGTIMEDWAIT: i64 = 128;
 const MEMFD_CREATE: i64 = 319;
 const MAP_SHARED_FIXED: u64 = 0x10_0001;
 const SIGCHLD: i32 = 17;

@@ -20,7 +20,8 @@ impl Supervisor {
         };
         let tid = at.tid();
         let bit = 1u64 << (signal.clamp(1, 64) - 1);
-        let Some((start, pid)) = procfs::vdso(tid).zip(self.table.threads.get(&tid).map(|thread| thread.pid)) else {
+        let Some((start, pid)) = procfs::vdso(tid).zip(self.table.threads.get(&tid).map(|thread| thread.pid))
+        else {
             return false;
         };
         let range = (start, start + bytes);

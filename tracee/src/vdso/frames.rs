@@ -1,7 +1,9 @@
 //! Unwinding this machine's own vDSO. The kernel builds it with -fasynchronous-unwind-tables: its tables hold at
 //! every instruction.
 
-use gimli::{BaseAddresses, CfaRule, EhFrame, LittleEndian, Register, RegisterRule, UnwindContext, UnwindSection};
+use gimli::{
+    BaseAddresses, CfaRule, EhFrame, LittleEndian, Register, RegisterRule, UnwindContext, UnwindSection,
+};
 use object::{Object, ObjectSection};
 
 use super::symbols::Elf;
@@ -12,7 +14,8 @@ use crate::regs::Regs;
 /// Numbers of the x86-64 psABI's figure 3.36.
 const RETURN_ADDRESS: Register = Register(16);
 /// What a function must leave as it found it, but for the stack pointer.
-const KEPT: [Register; 6] = [Register(3), Register(6), Register(12), Register(13), Register(14), Register(15)];
+const KEPT: [Register; 6] =
+    [Register(3), Register(6), Register(12), Register(13), Register(14), Register(15)];
 
 /// The unwind tables of a vDSO, without which nothing of it can be used.
 #[derive(Debug)]

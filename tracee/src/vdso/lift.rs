@@ -36,7 +36,8 @@ impl Trampolines {
         let home_code = place.home.1 - self.home.code.len() as u64;
         if (home_code..place.home.1).contains(&now.rip) {
             let at = now.rip - home_code;
-            let door = self.doors.iter().find(|door| (door.at + 1..door.at + super::JUMP_BYTES).contains(&at));
+            let door =
+                self.doors.iter().find(|door| (door.at + 1..door.at + super::JUMP_BYTES).contains(&at));
             let Some(door) = door else { return Ok(None) };
             now.rip = home_code + door.at;
             return Ok(Some(now));

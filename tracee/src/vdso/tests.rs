@@ -67,7 +67,8 @@ fn functions_become_jumps_and_nothing_else_changes() {
         let at = target(&trampolines, &file, door);
         assert!(seen.insert(at), "two functions have one stub");
         let start = door.at as usize;
-        expected[start..start + JUMP_BYTES as usize].copy_from_slice(&file[start..start + JUMP_BYTES as usize]);
+        expected[start..start + JUMP_BYTES as usize]
+            .copy_from_slice(&file[start..start + JUMP_BYTES as usize]);
         let code: Vec<_> = decode(stub_code(&trampolines, &file, place, at), at).collect();
         assert!(code.iter().all(|instruction| !instruction.is_invalid()));
         let last = code.last().unwrap();
@@ -91,7 +92,8 @@ fn functions_become_jumps_and_nothing_else_changes() {
         }
     }
     assert_eq!(file[..home.code.len()], expected);
-    let names: HashSet<String> = symbols::functions(&home.code).unwrap().into_iter().map(|(name, _)| name).collect();
+    let names: HashSet<String> =
+        symbols::functions(&home.code).unwrap().into_iter().map(|(name, _)| name).collect();
     for name in ["clock_gettime", "gettimeofday", "time", "getcpu"] {
         assert!(names.contains(name));
     }
@@ -228,7 +230,8 @@ impl Body {
 
     fn entry(&self, name: &str) -> u64 {
         let home = &self.trampolines.home;
-        let (_, at) = symbols::functions(&home.code).unwrap().into_iter().find(|(known, _)| known == name).unwrap();
+        let (_, at) =
+            symbols::functions(&home.code).unwrap().into_iter().find(|(known, _)| known == name).unwrap();
         self.place.home.1 - home.code.len() as u64 + at
     }
 
@@ -247,12 +250,17 @@ impl Body {
         thread.set_regs(&first).unwrap();
         let kept = |regs: &Regs| [regs.rbx, regs.rbp, regs.r12, regs.r13, regs.r14, regs.r15];
         for steps in 1.. {
-            thread = thread.resume(Resume::Step, 0).map(|running| {
-                let (_, event, _) = wait::block(tid).unwrap();
-                assert!(matches!(event, Event::Stopped(Stop::Signal(libc::SIGTRAP | libc::SIGSEGV))), "{event:?}");
-                running.stopped()
-            })
-            .unwrap();
+            thread = thread
+                .resume(Resume::Step, 0)
+                .map(|running| {
+                    let (_, event, _) = wait::block(tid).unwrap();
+                    assert!(
+                        matches!(event, Event::Stopped(Stop::Signal(libc::SIGTRAP | libc::SIGSEGV))),
+                        "{event:?}"
+                    );
+                    running.stopped()
+                })
+                .unwrap();
             let regs = thread.regs().unwrap();
             let faulted = thread.siginfo().unwrap().signal() == libc::SIGSEGV;
             let lifted = self.trampolines.lift(self.place, &regs, |at| memory::read_u64(tid, at)).unwrap();
@@ -351,5 +359,8 @@ fn random_numbers_come_from_the_call_and_parameters_from_home() {
     assert_ne!([body.word(0), body.word(8), body.word(16), body.word(24)], [0; 4]);
     // The state is nobody's here.
     assert_eq!(body.word(1024), 0);
-    assert_eq!(body.check_call("getrandom", [page, 32, u64::from(u32::MAX), 0, 0]).0, -i64::from(libc::EINVAL));
+    assert_eq!(
+        body.check_call("getrandom", [page, 32, u64::from(u32::MAX), 0, 0]).0,
+        -i64::from(libc::EINVAL)
+    );
 }
