@@ -1,6 +1,7 @@
 //! Building a body from an image.
 
-use serde_bytes::ByteBuf;
+use std::borrow::Cow;
+
 use tracee::foothold::Foothold;
 use tracee::image::{CpuUsed, FileRef, Image, Used, hole};
 use tracee::inject::{InjectError, Injector};
@@ -93,11 +94,16 @@ impl Session {
     }
 
     /// Takes pages in.
-    pub(crate) fn pages(&mut self, key: ProcessKey, start: u64, bytes: ByteBuf) -> Result<(), SessionError> {
+    pub(crate) fn pages(
+        &mut self,
+        key: ProcessKey,
+        start: u64,
+        bytes: Cow<[u8]>,
+    ) -> Result<(), SessionError> {
         let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
         let Phase::Building(building) = &mut process.phase else { return Ok(()) };
         if building.leader.is_none() {
-            building.early.push((start, bytes.into_vec()));
+            building.early.push((start, bytes.into_owned()));
             return Ok(());
         }
         match restore::write_pages(process.host, start, &bytes) {
@@ -125,6 +131,7 @@ impl Session {
                 return Ok(());
             }
             if let Err(error) = self.map_body(key) {
+                self.nearness.end(self.host_of(key).into_iter());
                 return self.refuse(key, &error);
             }
         }
@@ -132,13 +139,24 @@ impl Session {
             self.processes.get(&key),
             Some(Process { phase: Phase::Building(building), .. }) if building.committed
         );
-        if ready {
-            return match self.finish_body(key) {
-                Ok(()) => self.say(key, &FromBody::Built),
-                Err(error) => self.refuse(key, &error),
-            };
+        if !ready {
+            // Pages are to come: from a supervisor that had better be on another core.
+            self.nearness.end(self.host_of(key).into_iter());
+            return Ok(());
         }
-        Ok(())
+        let host = self.host_of(key).unwrap_or_default();
+        let core = if self.threads.is_empty() { self.link.arrives_on() } else { None };
+        self.nearness.builds(host, core);
+        let finished = self.finish_body(key);
+        self.nearness.built(host, self.threads.len() == 1);
+        match finished {
+            Ok(()) => self.say(key, &FromBody::Built),
+            Err(error) => self.refuse(key, &error),
+        }
+    }
+
+    fn host_of(&self, key: ProcessKey) -> Option<Tid> {
+        self.processes.get(&key).map(|process| process.host).filter(|host| *host != 0)
     }
 
     /// Tells home that it cannot be, and removes what was begun.
@@ -154,6 +172,8 @@ impl Session {
         process.host = host;
         process.threads = vec![host];
         self.hosts.insert(host, key);
+        let core = if self.threads.is_empty() { self.link.arrives_on() } else { None };
+        self.nearness.builds(host, core);
         let leader = take_over(host)?;
         // It waits in pause(2): the instruction before is a `syscall`.
         let site = leader.regs()?.rip - tracee::regs::SYSCALL_LEN;
@@ -174,12 +194,9 @@ impl Session {
             .filter(|mapping| capture::is_special(mapping) && mapping.start < 1 << 63)
             .map(|mapping| (mapping.start, mapping.end))
             .collect();
-        if let (Some(home), Some(trampolines)) = (image.vdso, &self.trampolines) {
-            let mut avoid = taken.clone();
-            avoid.extend([foothold.range(), home]);
-            let (sandbox, specials) = (&self.sandbox, (capture::vdso_range(&own), specials.as_slice()));
-            let place =
-                vdso::install(trampolines, sandbox, &mut injector, &foothold, image, &avoid, specials)?;
+        if let (Some(_), Some(trampolines)) = (image.vdso, &self.trampolines) {
+            let sandbox = &self.sandbox;
+            let place = vdso::install(trampolines, sandbox, &mut injector, &foothold, image, &own)?;
             process.trampolines = Some(place);
         } else if let (Some((target, target_end)), Some((from, end))) =
             (image.vdso, capture::vdso_range(&own))

@@ -1,6 +1,7 @@
 //! Sending a body home: stop all threads, capture, send; then end it, or go on if home could not take it.
 
 use serde_bytes::ByteBuf;
+use std::borrow::Cow;
 use tracee::capture::{self, CaptureError, PageReader, Whose};
 use tracee::image::{Backing, Image, Unfinished, Used};
 use tracee::inject::{InjectError, Injector, step_out};
@@ -181,19 +182,12 @@ impl Session {
     fn send_pages(&mut self, key: ProcessKey, vmas: &[tracee::image::Vma]) -> Result<(), SessionError> {
         let Some(host) = self.processes.get(&key).map(|process| process.host) else { return Ok(()) };
         let read = |error| SessionError::System("reading a body", error);
+        let head = |start, len| message::encode_head(&FromBody::Pages { start, bytes: Cow::default() }, len);
         let mut reader = PageReader::open(host).map_err(read)?;
         for vma in vmas {
             for (start, end) in reader.runs(vma).map_err(read)? {
-                let bytes = reader.read(vma, start, end).map_err(read)?;
-                for (start, part) in capture::nonzero_parts(start, &bytes) {
-                    let pages = FromBody::Pages { start, bytes: ByteBuf::new() };
-                    self.link.send(session::process_channel(key), message::encode_with(&pages, part))?;
-                }
-                // A file's page that became all zero must not show the file again.
-                if matches!(vma.backing, Backing::File(_)) {
-                    for start in capture::zero_pages(start, &bytes) {
-                        self.say(key, &FromBody::Pages { start, bytes: ByteBuf::from(vec![0; 4096]) })?;
-                    }
+                for (frame, _) in reader.frames(vma, (start, end), head).map_err(read)? {
+                    self.link.send(session::process_channel(key), frame)?;
                 }
                 self.drain_to(QUEUE_BYTES_MAX)?;
             }

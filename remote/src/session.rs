@@ -227,7 +227,13 @@ impl Session {
             }
             loop {
                 match wait::poll(-1) {
-                    Ok(Some((tid, event, time))) => self.on_event(tid, event, time)?,
+                    Ok(Some((tid, event, time))) => {
+                        self.on_event(tid, event, time)?;
+                        // Whatever comes after the stop of the only thread there is raises SIGCHLD again.
+                        if self.only_thread_is_held() {
+                            break;
+                        }
+                    }
                     Ok(None) | Err(Errno(libc_errno::ECHILD)) => break,
                     Err(errno) => return Err(SessionError::System("wait", errno.into())),
                 }
@@ -240,6 +246,11 @@ impl Session {
             self.on_frame(channel, &frame)?;
         }
         Ok(())
+    }
+
+    fn only_thread_is_held(&self) -> bool {
+        self.threads.len() == 1
+            && self.threads.values().all(|thread| !matches!(thread.state, State::Running(..)))
     }
 
     fn sleep(&mut self, children: &Signals) -> Result<Ready, SessionError> {

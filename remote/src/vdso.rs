@@ -6,10 +6,11 @@ use tracee::foothold::Foothold;
 use tracee::image::Image;
 use tracee::inject::Injector;
 use tracee::machine::Machine;
+use tracee::maps::Mapping;
 use tracee::ptrace::Stopped;
 use tracee::sandbox::Sandbox;
 use tracee::vdso::{self, LiftError, Place, Trampolines, Vdso};
-use tracee::{memory, restore};
+use tracee::{capture, memory, restore};
 use wire::message::Hello;
 use wire::session::{self, Begin, Control};
 use wire::{Channel, Link};
@@ -46,25 +47,23 @@ pub(crate) fn trampolines(
     }))
 }
 
-/// Puts both vDSOs into a fresh body, and unmaps everything else but the foothold. `avoid` is what is taken, now or by the
-/// image; `own` is this machine's vDSO in the body, as a range and as its parts.
+/// Puts both vDSOs into a fresh body that has the mappings `own`, and unmaps everything else but the foothold.
 pub(crate) fn install(
     trampolines: &Trampolines,
     sandbox: &Sandbox,
     injector: &mut Injector,
     foothold: &Foothold,
     image: &Image,
-    avoid: &[(u64, u64)],
-    own: (Option<(u64, u64)>, &[(u64, u64)]),
+    own: &[Mapping],
 ) -> Result<Place, BuildError> {
-    let (range, parts) = own;
     let home = image.vdso.ok_or(BuildError::Vdso)?;
-    let bytes = range.map_or(0, |(from, end)| end - from);
-    let at = image.hole(trampolines.bytes(bytes), avoid).ok_or(BuildError::NoHole)?;
-    let place = trampolines.place(home, at, bytes).ok_or(BuildError::Vdso)?;
-    if let Some((from, _)) = range {
-        restore::move_vdso(injector, parts, from, at)?;
-    }
+    let (from, end) = capture::vdso_range(own).unwrap_or_default();
+    let ranges = |mapping: &Mapping| (mapping.start, mapping.end);
+    let avoid: Vec<_> = own.iter().map(ranges).chain([foothold.range(), home]).collect();
+    let at = image.hole(trampolines.bytes(end - from), &avoid).ok_or(BuildError::NoHole)?;
+    let place = trampolines.place(home, at, end - from).ok_or(BuildError::Vdso)?;
+    let parts: Vec<_> = own.iter().map(ranges).filter(|(start, _)| (from..end).contains(start)).collect();
+    restore::move_vdso(injector, &parts, from, at)?;
     restore::wipe(injector, &[foothold.range(), place.own])?;
     let file = vdso::make_file(&trampolines.file(place))?;
     let fd = sandbox.pass_fd(injector, foothold, file.as_raw_fd())?;

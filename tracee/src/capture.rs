@@ -342,25 +342,48 @@ impl PageReader {
         Ok(runs)
     }
 
-    /// Reads one run.
-    pub fn read(&self, vma: &Vma, start: u64, end: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; (end - start) as usize];
+    /// Reads one run as frames, each with how many bytes of pages it holds: `head` makes a frame's beginning from an
+    /// address and a length. Pages that are all zero do not travel, but for those of a file, which would show the file
+    /// again.
+    pub fn frames(
+        &self,
+        vma: &Vma,
+        (start, end): (u64, u64),
+        head: impl Fn(u64, usize) -> Vec<u8>,
+    ) -> io::Result<Vec<(Vec<u8>, usize)>> {
+        let len = (end - start) as usize;
+        let mut frame = head(start, len);
+        let at = frame.len();
         let readable = vma.prot & libc::PROT_READ != 0;
-        if !(readable && memory::read(self.pid, start, &mut bytes) == bytes.len()) {
-            self.mem.read_exact_at(&mut bytes, start)?;
+        if !(readable && memory::read_onto(self.pid, start, len, &mut frame)) {
+            frame.resize(at + len, 0);
+            self.mem.read_exact_at(&mut frame[at..], start)?;
         }
-        Ok(bytes)
+        if file_of(vma).is_some() {
+            return Ok(vec![(frame, len)]);
+        }
+        match nonzero_parts(start, &frame[at..]).as_slice() {
+            [(_, whole)] if whole.len() == len => Ok(vec![(frame, len)]),
+            parts => {
+                let frame_of = |(start, part): &(u64, &[u8])| {
+                    let mut frame = head(*start, part.len());
+                    frame.extend_from_slice(part);
+                    (frame, part.len())
+                };
+                Ok(parts.iter().map(frame_of).collect())
+            }
+        }
     }
 }
 
 /// Splits a run into the parts that are not all zero, in units of pages.
-pub fn nonzero_parts(start: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
+fn nonzero_parts(start: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
     let mut parts: Vec<(usize, usize)> = Vec::new();
-    for (i, page) in bytes.chunks(4096).enumerate() {
-        if page.iter().all(|byte| *byte == 0) {
+    for (i, page) in bytes.chunks(ZEROES.len()).enumerate() {
+        if page == &ZEROES[..page.len()] {
             continue;
         }
-        let at = i * 4096;
+        let at = i * ZEROES.len();
         match parts.last_mut() {
             Some(last) if last.1 == at => last.1 = at + page.len(),
             _ => parts.push((at, at + page.len())),
@@ -369,12 +392,7 @@ pub fn nonzero_parts(start: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
     parts.into_iter().map(|(from, to)| (start + from as u64, &bytes[from..to])).collect()
 }
 
-/// The pages of a run that are all zero.
-pub fn zero_pages(start: u64, bytes: &[u8]) -> Vec<u64> {
-    let zero = |page: &[u8]| page.iter().all(|byte| *byte == 0);
-    let pages = bytes.chunks(4096).enumerate();
-    pages.filter(|(_, page)| zero(page)).map(|(i, _)| start + 4096 * i as u64).collect()
-}
+static ZEROES: [u8; 4096] = [0; 4096];
 
 /// Whether clean pages come from a file.
 pub fn file_of(vma: &Vma) -> Option<&FileRef> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::vdso::{Vdso, random_parameters};
+use crate::vdso::Vdso;
 use crate::{capture, maps, memory};
 
 /// This machine as a home or a node says hello with.
@@ -10,7 +10,8 @@ use crate::{capture, maps, memory};
 pub struct Machine {
     /// Changes at every boot.
     pub boot_id: [u8; 16],
-    /// The vDSO; empty where the kernel gives none (vdso=0 on its command line).
+    /// The vDSO, without what only [`crate::vdso::random_parameters`] knows; empty where the kernel gives none (vdso=0 on
+    /// its command line).
     pub vdso: Vdso,
     /// The CPU.
     pub cpu: Cpu,
@@ -31,7 +32,7 @@ impl Machine {
             let code_start = mappings.iter().find(|mapping| mapping.path == b"[vdso]")?.start;
             let mut code = vec![0; (end - code_start) as usize];
             memory::read_exact(own, code_start, &mut code).ok()?;
-            Some(Vdso { code, vvar_bytes: code_start - start, random: random_parameters() })
+            Some(Vdso { code, vvar_bytes: code_start - start, random: None })
         });
         let mut boot_id = [0; 16];
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -66,8 +67,13 @@ pub struct Cpu {
     pub xsave_bytes: u32,
 }
 
-/// Reads this CPU's features.
+/// This CPU's features. They are read once: on a virtual machine each CPUID is an exit to its host.
 pub fn cpu() -> Cpu {
+    static CPU: std::sync::OnceLock<Cpu> = std::sync::OnceLock::new();
+    CPU.get_or_init(read_cpu).clone()
+}
+
+fn read_cpu() -> Cpu {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
     const OSXSAVE: u32 = 1 << 27;
     let (one, seven, extended) = (__cpuid(1), __cpuid_count(7, 0), __cpuid(0x8000_0001));

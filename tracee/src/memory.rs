@@ -25,6 +25,29 @@ pub fn read(tid: Tid, address: u64, buffer: &mut [u8]) -> usize {
     done
 }
 
+/// Appends `len` bytes at `address` to `out`; false, and nothing appended, when they cannot all be read.
+pub fn read_onto(tid: Tid, address: u64, len: usize, out: &mut Vec<u8>) -> bool {
+    let before = out.len();
+    out.reserve(len);
+    let mut done = 0;
+    while done < len {
+        let local =
+            libc::iovec { iov_base: out.spare_capacity_mut().as_mut_ptr().cast(), iov_len: len - done };
+        let remote =
+            libc::iovec { iov_base: (address as usize + done) as *mut libc::c_void, iov_len: len - done };
+        // SAFETY: `local` names spare capacity of at least `len - done` bytes; `remote` is only an address elsewhere.
+        let got = unsafe { libc::process_vm_readv(tid, &local, 1, &remote, 1, 0) };
+        if got <= 0 {
+            out.truncate(before);
+            return false;
+        }
+        done += got as usize;
+        // SAFETY: the kernel has written these bytes.
+        unsafe { out.set_len(before + done) };
+    }
+    true
+}
+
 /// Whether two processes use one address space (kcmp(2)): after vfork, or clone with CLONE_VM alone.
 pub fn is_one(one: Tid, other: Tid) -> bool {
     const KCMP_VM: i32 = 1;

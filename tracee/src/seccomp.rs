@@ -49,16 +49,22 @@ impl Filter {
         let mut rules: Vec<_> = rules.iter().filter(|(nr, _)| *nr < X32).cloned().collect();
         rules.sort_by_key(|(nr, _)| *nr);
         // Ranges that cover all numbers: (first number, what holds from there to the next range).
-        let mut ranges: Vec<(u32, Option<Allow>)> = vec![(0, None)];
-        for (nr, allow) in rules {
-            push(&mut ranges, nr, Some(allow));
-            push(&mut ranges, nr + 1, None);
+        let mut ranges = vec![(0, libc::SECCOMP_RET_TRACE)];
+        for (nr, _) in rules.iter().filter(|(_, allow)| *allow == Allow::Always) {
+            push(&mut ranges, *nr, libc::SECCOMP_RET_ALLOW);
+            push(&mut ranges, *nr + 1, libc::SECCOMP_RET_TRACE);
         }
         let mut program = Filter(Vec::new());
         program.emit(LOAD, 0, 0, AT_ARCH);
         program.emit(JEQ, 1, 0, AUDIT_ARCH_X86_64);
         program.emit(RETURN, 0, 0, libc::SECCOMP_RET_TRACE);
         program.emit(LOAD, 0, 0, AT_NR);
+        // First what depends on arguments: the kernel runs the program for these alone, and for what stops anyway.
+        for (nr, allow) in &rules {
+            if let Allow::If(groups) = allow {
+                program.conditional(*nr, groups);
+            }
+        }
         program.search(&ranges);
         program
     }
@@ -67,9 +73,9 @@ impl Filter {
         self.0.push(libc::sock_filter { code, jt, jf, k });
     }
 
-    fn search(&mut self, ranges: &[(u32, Option<Allow>)]) {
+    fn search(&mut self, ranges: &[(u32, u32)]) {
         if let [(_, verdict)] = ranges {
-            return self.leaf(verdict.as_ref());
+            return self.emit(RETURN, 0, 0, *verdict);
         }
         let (low, high) = ranges.split_at(ranges.len() / 2);
         self.emit(JGE, 0, 1, high[0].0);
@@ -80,17 +86,16 @@ impl Filter {
         self.search(high);
     }
 
-    fn leaf(&mut self, verdict: Option<&Allow>) {
-        match verdict {
-            None => self.emit(RETURN, 0, 0, libc::SECCOMP_RET_TRACE),
-            Some(Allow::Always) => self.emit(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-            Some(Allow::If(groups)) => {
-                for group in groups {
-                    self.group(group);
-                }
-                self.emit(RETURN, 0, 0, libc::SECCOMP_RET_TRACE);
-            }
+    /// The verdict on one call by its arguments; other calls go on behind it.
+    fn conditional(&mut self, nr: u32, groups: &[Vec<Bits>]) {
+        self.emit(JEQ, 1, 0, nr);
+        let jump = self.0.len();
+        self.emit(JUMP, 0, 0, 0);
+        for group in groups {
+            self.group(group);
         }
+        self.emit(RETURN, 0, 0, libc::SECCOMP_RET_TRACE);
+        self.0[jump].k = (self.0.len() - jump - 1) as u32;
     }
 
     /// Tests of one group, then ALLOW; the first that fails jumps behind it.
@@ -156,7 +161,7 @@ impl Filter {
     }
 }
 
-fn push(ranges: &mut Vec<(u32, Option<Allow>)>, from: u32, verdict: Option<Allow>) {
+fn push(ranges: &mut Vec<(u32, u32)>, from: u32, verdict: u32) {
     match ranges.last_mut() {
         Some(last) if last.0 == from => last.1 = verdict,
         _ => ranges.push((from, verdict)),

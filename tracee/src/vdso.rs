@@ -60,9 +60,11 @@ pub enum VdsoError {
     /// Not an ELF file with dynamic symbols.
     #[error("it is unreadable: {0}")]
     Unreadable(#[from] object::Error),
-    /// Larger than any.
-    #[error("it has {0} bytes and {1} of data; the most are {VDSO_BYTES_MAX} and {VVAR_BYTES_MAX}")]
-    TooLong(usize, u64),
+    /// Larger than any, or with half a page.
+    #[error(
+        "it has {0} bytes and {1} of data; whole pages, at most {VDSO_BYTES_MAX} and {VVAR_BYTES_MAX}, are known"
+    )]
+    Size(usize, u64),
     /// A function that this version has no stand-in for. Its code would read data that is not there.
     #[error("this version does not know its function {0:?}")]
     Unknown(String),
@@ -132,10 +134,10 @@ impl Trampolines {
     pub fn new(home: Vdso, own: &[u8]) -> Result<Trampolines, VdsoError> {
         if home.code.len() > VDSO_BYTES_MAX
             || home.vvar_bytes > VVAR_BYTES_MAX
-            || home.code.len() as u64 % PAGE != 0
-            || home.vvar_bytes % PAGE != 0
+            || !(home.code.len() as u64).is_multiple_of(PAGE)
+            || !home.vvar_bytes.is_multiple_of(PAGE)
         {
-            return Err(VdsoError::TooLong(home.code.len(), home.vvar_bytes));
+            return Err(VdsoError::Size(home.code.len(), home.vvar_bytes));
         }
         let (own_functions, frames) = if own.is_empty() {
             (Vec::new(), Frames::none())
@@ -188,7 +190,7 @@ impl Trampolines {
     /// them at `at`. `None` if home's are not as its kernel made them: the program has taken them apart.
     pub fn place(&self, home: (u64, u64), at: u64, own_bytes: u64) -> Option<Place> {
         let bytes = self.home.vvar_bytes + self.home.code.len() as u64;
-        let whole = home.1.checked_sub(home.0) == Some(bytes) && home.0 % PAGE == 0;
+        let whole = home.1.checked_sub(home.0) == Some(bytes) && home.0.is_multiple_of(PAGE);
         (whole && own_bytes >= self.code_bytes).then(|| Place { home, own: (at, at + self.bytes(own_bytes)) })
     }
 

@@ -1,6 +1,6 @@
 //! What a home and a node say to each other, and its encoding: postcard, one value per frame.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use crate::frame::MAX_FRAME_BYTES;
 
@@ -65,20 +65,19 @@ pub fn encode<T: Serialize + ?Sized>(message: &T) -> Vec<u8> {
     postcard::to_stdvec(message).expect("messages have sequences of known length only")
 }
 
-/// Encodes a message whose last field is a byte string, left empty in `message`, with `tail` as that string: one copy
-/// of it instead of two.
-pub fn encode_with<T: Serialize + ?Sized>(message: &T, tail: &[u8]) -> Vec<u8> {
+/// Encodes a message whose last field is a byte string, left empty in `message`: all but the `tail` bytes of that
+/// string, which the caller appends where there is room for them.
+pub fn encode_head<T: Serialize + ?Sized>(message: &T, tail: usize) -> Vec<u8> {
     let mut out = encode(message);
     let length = out.pop();
     debug_assert_eq!(length, Some(0), "the message ends with an empty byte string");
-    out.reserve_exact(tail.len() + 10);
-    crate::frame::put_varint(&mut out, tail.len() as u64);
-    out.extend_from_slice(tail);
+    out.reserve_exact(tail + 10);
+    crate::frame::put_varint(&mut out, tail as u64);
     out
 }
 
-/// Decodes one message that fills `bytes` exactly.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+/// Decodes one message that fills `bytes` exactly. It may borrow from them.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     if bytes.len() > MAX_FRAME_BYTES {
         return Err(DecodeError::TooLong(bytes.len()));
     }
@@ -134,7 +133,9 @@ mod tests {
         for len in [0, 1, 127, 128, 70_000] {
             let bytes = vec![7u8; len];
             let whole = encode(&(5u64, serde_bytes::Bytes::new(&bytes)));
-            assert_eq!(encode_with(&(5u64, serde_bytes::Bytes::new(&[])), &bytes), whole);
+            let mut in_parts = encode_head(&(5u64, serde_bytes::Bytes::new(&[])), bytes.len());
+            in_parts.extend_from_slice(&bytes);
+            assert_eq!(in_parts, whole);
         }
     }
 

@@ -4,6 +4,8 @@
 //! order. Every guest process has one ([`process_channel`]) for its image, its moves and its end. File contents have
 //! [`CONTENT`]. Nothing relies on the order between channels; where two meet, the messages carry numbers.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use syscall_table::{Out, Patch};
@@ -257,7 +259,7 @@ pub enum Outcome {
 
 /// From home about a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum ToBody {
+pub enum ToBody<'a> {
     /// Build a body. Pages follow, then `Commit`.
     Place {
         /// The image, encoded by `tracee`'s types.
@@ -274,7 +276,8 @@ pub enum ToBody {
         /// First address.
         start: u64,
         /// Whole pages.
-        bytes: ByteBuf,
+        #[serde(borrow, with = "serde_bytes")]
+        bytes: Cow<'a, [u8]>,
     },
     /// All pages are sent.
     Commit,
@@ -294,7 +297,7 @@ pub enum ToBody {
 
 /// About a process to home.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum FromBody {
+pub enum FromBody<'a> {
     /// The body is built and waits for `Go`.
     Built,
     /// It cannot be built here: why.
@@ -308,7 +311,8 @@ pub enum FromBody {
         /// First address.
         start: u64,
         /// Whole pages.
-        bytes: ByteBuf,
+        #[serde(borrow, with = "serde_bytes")]
+        bytes: Cow<'a, [u8]>,
     },
     /// All pages are sent; the body stays stopped until `Release` or `Resume`.
     PagesEnd,

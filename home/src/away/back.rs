@@ -167,6 +167,8 @@ impl Away {
         let process = self.processes.get_mut(&key).ok_or(Errno::ESRCH)?;
         let leader = stopped.remove(0);
         let pid = process.pid;
+        // Until it has all its pages.
+        self.nearness.begin(pid);
         let mut injector = Injector::new(leader, process.foothold.site())?;
         make_room(&mut injector, process, &image)?;
         let area = (process.area_base, process.area_base + process.area.bytes());
@@ -232,7 +234,9 @@ impl Away {
         let used = refill.image.cpu.away;
         let thread_times = refill.image.threads.iter().map(|thread| (thread.tid, thread.cpu.away)).collect();
         let unfinished = unfinished_calls(&refill.image);
-        match finish(process, *refill) {
+        let finished = finish(process, *refill);
+        self.nearness.end();
+        match finished {
             Ok(threads) => {
                 self.tell(key, &ToBody::Release);
                 if let Some(process) = self.processes.remove(&key) {
@@ -293,6 +297,7 @@ impl Away {
 
     /// A half-filled deputy is emptied again and serves on; the body goes on where it is.
     fn fail(&mut self, key: ProcessKey, coming: Coming, why: &str) {
+        self.nearness.end();
         let Some(process) = self.processes.get_mut(&key) else { return };
         let pid = process.pid;
         // What was being injected puts its thread back into the loop.

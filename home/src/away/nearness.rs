@@ -2,8 +2,9 @@
 //!
 //! Waking a task on another core costs 30–40 µs on a virtual machine, on the same core about 1 µs (FIGURES), and the
 //! scheduler likes to wake a sleeping deputy on a core that idles. So while the only deputy is called faster than that
-//! pays, it stays on the supervisor's core. Its own affinity is put back before anything that shows or inherits it:
-//! the calls that ask for it or set it, files of /proc, fork, exec, and its coming home.
+//! pays, it stays on the supervisor's core; so it does while it is hollowed and filled by injected calls, and a lone one
+//! begins there. Its own affinity is put back before anything that shows or inherits it: the calls that ask for it or
+//! set it, files of /proc, fork, exec, and its coming home.
 
 use std::time::{Duration, Instant};
 
@@ -51,16 +52,20 @@ impl Nearness {
         }
         self.row = if now - self.last < SOON { self.row.saturating_add(1) } else { 0 };
         self.last = now;
-        match &self.near {
-            Some((whose, core, _)) if *whose == tid && *core == sched_getcpu() => {}
-            None if self.row < ROW => {}
-            _ => self.begin(tid),
+        if self.near.is_some() || self.row >= ROW {
+            self.begin(tid);
         }
     }
 
-    fn begin(&mut self, tid: Tid) {
+    /// Brings the deputy to this thread's core, if that is among its own.
+    pub(super) fn begin(&mut self, tid: Tid) {
+        if matches!(&self.near, Some((whose, core, _)) if *whose == tid && *core == sched_getcpu()) {
+            return;
+        }
         self.end();
         let (core, deputy) = (sched_getcpu(), Pid::from_raw(tid));
+        // Where there is no choice, not with each call again.
+        self.row = 0;
         let Ok(own) = sched_getaffinity(deputy) else { return };
         if own.count() > 1 && own.is_set(core) && sched_setaffinity(deputy, &only(core)).is_ok() {
             self.near = Some((tid, core, own));

@@ -57,10 +57,11 @@ impl Away {
                     Control::Ready => return Ok(Away::new(link, name.unwrap_or_default(), foreign_vdso)),
                     Control::WantVdso => {
                         let own = &machine.vdso;
+                        let random = tracee::vdso::random_parameters();
                         let vdso = Vdso {
                             code: own.code.clone().into(),
                             vvar_bytes: own.vvar_bytes,
-                            random: own.random.map(|parameters| parameters.to_vec().into()),
+                            random: random.map(|parameters| parameters.to_vec().into()),
                         };
                         link.send(Channel::CONTROL, message::encode(&vdso))?;
                         foreign_vdso = Some(own.code.len() as u64);

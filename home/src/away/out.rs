@@ -1,5 +1,6 @@
 //! Leaving home: capture, send, and, once the node has built the body, hollow the process into a deputy.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
@@ -9,7 +10,7 @@ use tracee::area::{Area, take_fd};
 use tracee::capture::{self, CaptureError, PageReader, Whose};
 use tracee::errno::restart;
 use tracee::foothold::Foothold;
-use tracee::image::{Backing, CpuUsed, Image, Unfinished, hole};
+use tracee::image::{CpuUsed, Image, Unfinished, hole};
 use tracee::inject::{InjectError, Injector, step_out, vdso_site};
 use tracee::ptrace::{Resume, Running, Stopped};
 use tracee::wait::CpuTime;
@@ -128,6 +129,7 @@ impl Away {
         let since = Instant::now();
         let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
         let old = self.replaced.remove(&pid);
+        self.nearness.begin(pid);
         match self.capture(pid, threads, fresh, unfinished) {
             Ok((threads, image, ours, dispositions)) => {
                 let key = ProcessKey(self.key());
@@ -145,6 +147,7 @@ impl Away {
                 match self.send_pages(key, pid, &image) {
                     Ok(sent) => bytes += sent,
                     Err(error) => {
+                        self.nearness.end();
                         self.let_go(key, pid, Some(cpu_from));
                         return Err(self.undo(
                             pid,
@@ -188,6 +191,7 @@ impl Away {
                 Ok(())
             }
             Err(failed) => {
+                self.nearness.end();
                 if let Some((old, from)) = old {
                     self.let_go(old, pid, from);
                 }
@@ -357,23 +361,15 @@ impl Away {
     }
 
     fn send_pages(&mut self, key: ProcessKey, pid: Tid, image: &Image) -> std::io::Result<u64> {
+        let head = |start, len| message::encode_head(&ToBody::Pages { start, bytes: Cow::default() }, len);
         let mut reader = PageReader::open(pid)?;
         let mut sent = 0;
         for vma in &image.vmas {
             for (start, end) in reader.runs(vma)? {
-                let bytes = reader.read(vma, start, end)?;
-                let zeroes = match vma.backing {
-                    Backing::File(_) => capture::zero_pages(start, &bytes),
-                    Backing::Anonymous => Vec::new(),
-                };
-                for start in zeroes {
-                    self.tell(key, &ToBody::Pages { start, bytes: ByteBuf::from(vec![0; 4096]) });
-                }
-                for (start, part) in capture::nonzero_parts(start, &bytes) {
-                    sent += part.len() as u64;
-                    let pages = ToBody::Pages { start, bytes: ByteBuf::new() };
+                for (frame, bytes) in reader.frames(vma, (start, end), head)? {
+                    sent += bytes as u64;
                     // As in `tell`: a link that fails says so when it is driven.
-                    self.link.send(session::process_channel(key), message::encode_with(&pages, part)).ok();
+                    self.link.send(session::process_channel(key), frame).ok();
                 }
                 while self.link.queued_bytes() > QUEUE_BYTES_MAX {
                     let until = Instant::now() + std::time::Duration::from_millis(100);
@@ -393,7 +389,12 @@ impl Away {
         }
         let Phase::Leaving(leaving) = std::mem::replace(&mut process.phase, Phase::Away) else { return };
         let pid = process.pid;
-        match self.hollow(key, *leaving) {
+        self.nearness.begin(pid);
+        let hollow = self.hollow(key, *leaving);
+        if self.threads.len() != 1 {
+            self.nearness.end();
+        }
+        match hollow {
             Ok(report) => {
                 self.tell(key, &ToBody::Go);
                 let now = Instant::now();
@@ -497,7 +498,9 @@ impl Away {
             failed: Some(why.into()),
         }));
         let ours = [process.foothold.range(), (process.area_base, process.area_base + process.area.bytes())];
-        match self.undo(process.pid, leaving.threads, &ours, why.into()) {
+        let undone = self.undo(process.pid, leaving.threads, &ours, why.into());
+        self.nearness.end();
+        match undone {
             NotSent::Stay(threads, why) => {
                 self.actions.push_back(Action::CameHome {
                     pid: process.pid,

@@ -15,7 +15,7 @@ const PLACE_HOME: u64 = 0x7ffd_1234_0000;
 const PLACE_OWN: u64 = 0x3f00_0000_3000;
 
 fn own() -> Vdso {
-    Machine::look().vdso
+    Vdso { random: random_parameters(), ..Machine::look().vdso }
 }
 
 /// As bytes in a body: data pages, then image.

@@ -7,8 +7,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use quinn_proto::{Connection, Dir, StreamEvent, StreamId, WriteError};
+use quinn_proto::{Connection, Dir, StreamEvent, StreamId, VarInt, WriteError};
 
+use super::config::{FIRST_STREAMS, MAX_STREAMS};
 use crate::frame::{self, FrameError, FrameReader, VarintReader};
 use crate::transport::Channel;
 
@@ -45,8 +46,9 @@ enum ChannelOf {
     Unread(VarintReader),
 }
 
-#[derive(Default)]
 pub(super) struct Channels {
+    /// Streams that the peer may have open at once.
+    allowed: u32,
     senders: HashMap<u64, Sender>,
     receivers: HashMap<StreamId, Receiver>,
     readable: VecDeque<StreamId>,
@@ -55,6 +57,21 @@ pub(super) struct Channels {
     ready: VecDeque<(Channel, Bytes)>,
     queued_bytes: usize,
     scratch: Vec<u8>,
+}
+
+impl Default for Channels {
+    fn default() -> Channels {
+        Channels {
+            allowed: FIRST_STREAMS,
+            senders: HashMap::new(),
+            receivers: HashMap::new(),
+            readable: VecDeque::new(),
+            waiting: VecDeque::new(),
+            ready: VecDeque::new(),
+            queued_bytes: 0,
+            scratch: Vec::new(),
+        }
+    }
 }
 
 impl Channels {
@@ -190,6 +207,10 @@ impl Channels {
                 while let Some(id) = conn.streams().accept(Dir::Bi) {
                     self.receivers.insert(id, Receiver::new(ChannelOf::Unread(VarintReader::default())));
                     self.list(id);
+                }
+                while self.allowed < MAX_STREAMS && self.receivers.len() > self.allowed as usize / 2 {
+                    self.allowed *= 2;
+                    conn.set_max_concurrent_streams(Dir::Bi, VarInt::from_u32(self.allowed));
                 }
             }
             StreamEvent::Readable { id } => self.list(id),
