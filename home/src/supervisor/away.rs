@@ -443,11 +443,11 @@ impl Supervisor {
                 }
                 Ok(Some((_, event, _))) => {
                     self.report(tid, event);
-                    if matches!(event, Event::Stopped(Stop::Syscall | Stop::Signal(_)))
+                    if event == Event::Stopped(Stop::Syscall)
                         && let Some(ThreadState::Running(running)) =
                             self.table.threads.get(&tid).map(|thread| &thread.state)
                     {
-                        // That stop, or what was done at it, may have taken the place of ours. ESRCH: killed meanwhile.
+                        // That stop may have taken the place of ours. ESRCH: killed meanwhile.
                         running.interrupt().ok();
                     }
                     if !matches!(event, Event::Stopped(_)) {

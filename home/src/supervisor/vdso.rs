@@ -33,7 +33,13 @@ impl Supervisor {
             return false;
         }
         match postpone(Running::attached(tid).stopped(), range, pid) {
-            Ok(()) => true,
+            Ok(()) => {
+                if self.stopping == Some(tid) {
+                    // A stop that is waited for may have been taken for one of a step. ESRCH: killed meanwhile.
+                    Running::attached(tid).interrupt().ok();
+                }
+                true
+            }
             // Its end was reported to the injection: that report is all there is.
             Err(InjectError::Gone(tid, event, _)) => {
                 self.gone(tid, event);
