@@ -9,6 +9,7 @@ mod deputy;
 mod nearness;
 mod node;
 mod out;
+mod pending;
 mod serve;
 
 use std::collections::{HashMap, HashSet, VecDeque};

@@ -20,6 +20,7 @@ use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 
 use super::back::unfinished_calls;
 use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
+use super::pending::{CHILD_FLAGS, Late, SIGCHLD, set_child_flags, take_pending};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
 use crate::process::{INIT, INIT_STAYS, options};
 
@@ -395,8 +396,11 @@ impl Away {
             self.nearness.end();
         }
         match hollow {
-            Ok(report) => {
+            Ok((report, late)) => {
                 self.tell(key, &ToBody::Go);
+                for (tid, info) in late {
+                    self.ship(tid, info);
+                }
                 let now = Instant::now();
                 self.actions.push_back(Action::Moved(Move {
                     pid,
@@ -422,15 +426,17 @@ impl Away {
         }
     }
 
-    fn hollow(&mut self, key: ProcessKey, mut leaving: Leaving) -> Result<Leaving, InjectError> {
+    fn hollow(&mut self, key: ProcessKey, mut leaving: Leaving) -> Result<(Leaving, Late), InjectError> {
         let process = self.processes.get_mut(&key).ok_or(Errno::ESRCH)?;
         let foothold = process.foothold;
         let threads = std::mem::take(&mut leaving.threads);
         let mut stopped = Vec::new();
+        let mut late = Vec::new();
         for (thread, image) in threads.into_iter().zip(&leaving.image.threads) {
             let mut injector = Injector::new(thread, foothold.site())?;
             restore::unregister(&mut injector, image)?;
-            take_pending(&mut injector, &foothold, &image.pending)?;
+            let new = take_pending(&mut injector, &foothold, false, &image.pending)?;
+            late.extend(new.into_iter().map(|info| (image.tid, info)));
             stopped.push(injector.finish()?);
         }
         let leader = stopped.remove(0);
@@ -443,7 +449,9 @@ impl Away {
         keep.push(args);
         keep.extend(process.vdso);
         restore::wipe(&mut injector, &keep)?;
-        take_pending(&mut injector, &foothold, &leaving.image.pending)?;
+        // Before the dispositions change, which drops SIGCHLD and others that are ignored by default.
+        let new = take_pending(&mut injector, &foothold, true, &leaving.image.pending)?;
+        late.extend(new.into_iter().map(|info| (process.pid, info)));
         restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
         set_child_flags(&mut injector, &foothold, &process.dispositions)?;
         restore::stop_cpu_timers(&mut injector, &foothold, &leaving.image.cpu_timers)?;
@@ -471,7 +479,7 @@ impl Away {
                 deputy.state = State::Running(running);
             }
         }
-        Ok(leaving)
+        Ok((leaving, late))
     }
 
     /// The node will not have it: it stays.
@@ -577,48 +585,6 @@ fn map_area(
     Ok(Area::map(file, SLOTS)?)
 }
 
-/// What was pending travels with the image: a pending signal is in one place. It is taken as sigtimedwait(2) takes it,
-/// for a timer goes on only when its signal is: one that is dropped, as by ignoring it, stops the timer for good.
-fn take_pending<'a>(
-    injector: &mut Injector,
-    foothold: &Foothold,
-    pending: impl IntoIterator<Item = &'a Vec<u8>>,
-) -> Result<(), InjectError> {
-    for info in pending {
-        let number = i32::from_le_bytes(info[..4].try_into().unwrap_or_default());
-        let (set, timeout) = (foothold.scratch(), foothold.scratch() + 64);
-        tracee::memory::write_all(injector.tid(), set, &(1u64 << (number - 1)).to_le_bytes())?;
-        tracee::memory::write_all(injector.tid(), timeout, &[0; 16])?;
-        // EAGAIN: SIGKILL or SIGSTOP, which cannot be waited for and are not held back either.
-        injector.raw(RT_SIGTIMEDWAIT, [set, 0, timeout, 8, 0, 0])?;
-    }
-    Ok(())
-}
-
-/// Mirrors what SIGCHLD's disposition means for zombies, and whether it comes for children that stop or go on: one of
-/// those that is pending would swallow the one for the end.
-pub(super) fn set_child_flags(
-    injector: &mut Injector,
-    foothold: &Foothold,
-    dispositions: &Dispositions,
-) -> Result<(), InjectError> {
-    if dispositions.ignored >> (SIGCHLD - 1) & 1 != 0 {
-        return Ok(());
-    }
-    let args = [SIGCHLD as u64, 0, foothold.scratch(), 8, 0, 0];
-    injector.call("rt_sigaction", RT_SIGACTION, args)?;
-    let flags = tracee::memory::read_u64(injector.tid(), foothold.scratch() + 8)?;
-    // Only a change: setting the default drops a pending SIGCHLD.
-    if dispositions.child_flags != flags & CHILD_FLAGS {
-        let flags = dispositions.child_flags & CHILD_FLAGS;
-        let words: Vec<u8> = [0, flags, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
-        tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
-        let args = [SIGCHLD as u64, foothold.scratch(), 0, 8, 0, 0];
-        injector.call("rt_sigaction", RT_SIGACTION, args)?;
-    }
-    Ok(())
-}
-
 /// Makes a thread that was interrupted in a call ready to make it again at the node.
 fn settle_call(stopped: &Stopped, unfinished: Option<&Unfinished>) -> Result<(), Errno> {
     let mut regs = stopped.regs()?;
@@ -646,13 +612,8 @@ const EINTR_AFTER_STOP: [u32; 10] = [232, 281, 441, 65, 220, 128, 45, 47, 43, 0]
 const MMAP: i64 = 9;
 const CLOSE: i64 = 3;
 pub(super) const MUNMAP: i64 = 11;
-const RT_SIGACTION: i64 = 13;
-const RT_SIGTIMEDWAIT: i64 = 128;
 const MEMFD_CREATE: i64 = 319;
 const MAP_SHARED_FIXED: u64 = 0x10_0001;
-const SIGCHLD: i32 = 17;
-/// SA_NOCLDSTOP, SA_NOCLDWAIT.
-const CHILD_FLAGS: u64 = 3;
 
 mod libc_errno {
     pub(super) const ENOEXEC: i32 = 8;
