@@ -20,7 +20,7 @@ use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 
 use super::back::unfinished_calls;
 use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
-use super::pending::{CHILD_FLAGS, Late, SIGCHLD, set_child_flags, take_pending};
+use super::pending::{CHILD_FLAGS, Late, SIGCHLD, dropped_by_default, set_child_flags, take_pending};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
 use crate::process::{INIT, INIT_STAYS, options};
 
@@ -432,10 +432,11 @@ impl Away {
         let threads = std::mem::take(&mut leaving.threads);
         let mut stopped = Vec::new();
         let mut late = Vec::new();
+        let dropped = dropped_by_default(&leaving.image.actions);
         for (thread, image) in threads.into_iter().zip(&leaving.image.threads) {
             let mut injector = Injector::new(thread, foothold.site())?;
             restore::unregister(&mut injector, image)?;
-            let new = take_pending(&mut injector, &foothold, false, &image.pending)?;
+            let new = take_pending(&mut injector, &foothold, false, &image.pending, dropped)?;
             late.extend(new.into_iter().map(|info| (image.tid, info)));
             stopped.push(injector.finish()?);
         }
@@ -449,8 +450,7 @@ impl Away {
         keep.push(args);
         keep.extend(process.vdso);
         restore::wipe(&mut injector, &keep)?;
-        // Before the dispositions change, which drops SIGCHLD and others that are ignored by default.
-        let new = take_pending(&mut injector, &foothold, true, &leaving.image.pending)?;
+        let new = take_pending(&mut injector, &foothold, true, &leaving.image.pending, dropped)?;
         late.extend(new.into_iter().map(|info| (process.pid, info)));
         restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
         set_child_flags(&mut injector, &foothold, &process.dispositions)?;

@@ -2,36 +2,47 @@
 
 use tracee::foothold::Foothold;
 use tracee::inject::{InjectError, Injector};
-use tracee::{Tid, memory};
+use tracee::{Tid, memory, signal};
 use wire::session::Dispositions;
 
 /// Signals that came after the image was taken, with the threads that they are for.
 pub(super) type Late = Vec<(Tid, Vec<u8>)>;
 
-/// Takes what is pending: a pending signal is in one place, and what was there before travels with the image, in
-/// `sent`. Gives back what has come since. It is taken as sigtimedwait(2) takes it, for a timer goes on only when its
-/// signal is: one that is dropped, as by ignoring it, stops the timer for good.
+/// Takes what was pending when the image was taken, `sent`: it travels with that, and a pending signal is in one place.
+/// Of what has come since, takes and gives back those in `dropped`, which the change of dispositions that follows would
+/// drop; the deputy gets the others by and by. They are taken as sigtimedwait(2) takes them, for a timer goes on only
+/// when its signal is: one that is dropped, as by ignoring it, stops the timer for good.
 pub(super) fn take_pending(
     injector: &mut Injector,
     foothold: &Foothold,
     shared: bool,
     sent: &[Vec<u8>],
+    dropped: u64,
 ) -> Result<Vec<Vec<u8>>, InjectError> {
     let mut sent: Vec<&[u8]> = sent.iter().map(Vec::as_slice).collect();
     let mut new = Vec::new();
     for info in injector.thread().pending(shared)? {
+        let known = sent.iter().position(|known| *known == info.0);
+        let bit = signal::bit(info.signal());
+        if known.is_none() && dropped & bit == 0 {
+            continue;
+        }
         let (set, timeout) = (foothold.scratch(), foothold.scratch() + 64);
-        memory::write_all(injector.tid(), set, &(1u64 << (info.signal() - 1)).to_le_bytes())?;
+        memory::write_all(injector.tid(), set, &bit.to_le_bytes())?;
         memory::write_all(injector.tid(), timeout, &[0; 16])?;
         // EAGAIN: SIGKILL or SIGSTOP, which cannot be waited for and are not held back either.
-        let taken = injector.raw(RT_SIGTIMEDWAIT, [set, 0, timeout, 8, 0, 0])? > 0;
-        match sent.iter().position(|known| *known == info.0) {
+        injector.raw(RT_SIGTIMEDWAIT, [set, 0, timeout, 8, 0, 0])?;
+        match known {
             Some(known) => drop(sent.swap_remove(known)),
-            None if taken => new.push(info.0.to_vec()),
-            None => {}
+            None => new.push(info.0.to_vec()),
         }
     }
     Ok(new)
+}
+
+/// What a process with these actions has to lose when they become the default: signals that do nothing then.
+pub(super) fn dropped_by_default(actions: &[(i32, [u64; 4])]) -> u64 {
+    actions.iter().fold(0, |set, (number, _)| set | signal::bit(*number)) & signal::IGNORED_BY_DEFAULT
 }
 
 /// Mirrors what SIGCHLD's disposition means for zombies, and whether it comes for children that stop or go on: one of
