@@ -6,10 +6,10 @@
 mod back;
 mod cpu;
 mod deputy;
+mod late;
 mod nearness;
 mod node;
 mod out;
-mod pending;
 mod serve;
 
 use std::collections::{HashMap, HashSet, VecDeque};

@@ -243,6 +243,33 @@ fn robust_list(tid: Tid) -> Result<(u64, u64), Errno> {
     if got < 0 { Err(Errno::last()) } else { Ok((head, len)) }
 }
 
+/// Takes what is pending for the thread off its queue, or, `shared`, for its process, of which it then has none of its own
+/// left: a pending signal is in one place. To ignore a signal for a moment would drop it too, but also what comes
+/// meanwhile; and a periodic timer's is pending again as soon as it is no longer ignored (kernels from 6.13), while a
+/// timer whose signal is taken is armed again, as if it had been delivered.
+pub fn take_pending(
+    injector: &mut Injector,
+    foothold: &Foothold,
+    shared: bool,
+) -> Result<Vec<Vec<u8>>, CaptureError> {
+    let (scratch, tid) = (foothold.scratch(), injector.tid());
+    let (time, info) = (scratch + 8, scratch + 64);
+    let mut taken = Vec::new();
+    for peeked in injector.thread().pending(shared)? {
+        let set = 1u64 << (peeked.signal() - 1);
+        let words: Vec<u8> = [set, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+        memory::write_all(tid, scratch, &words)?;
+        let got = injector.raw(libc::SYS_rt_sigtimedwait, [scratch, info, time, 8, 0, 0])?;
+        // EAGAIN: SIGCONT has removed a stop signal, or the other way round.
+        if got == i64::from(peeked.signal()) {
+            let mut bytes = vec![0; size_of::<crate::ptrace::SigInfo>()];
+            memory::read_exact(tid, info, &mut bytes)?;
+            taken.push(bytes);
+        }
+    }
+    Ok(taken)
+}
+
 /// Caught signals with their `struct kernel_sigaction`.
 pub type Actions = Vec<(i32, [u64; 4])>;
 
@@ -251,7 +278,9 @@ pub fn actions(injector: &mut Injector, foothold: &Foothold) -> Result<(Actions,
     let tid = injector.tid();
     let sets = signal_sets(tid)?;
     let mut actions = Vec::new();
-    for signal in (1..=64).filter(|signal| sets.caught >> (signal - 1) & 1 == 1) {
+    // SIGCHLD's flags count even when it has its default action: SA_NOCLDWAIT reaps.
+    let looked_at = sets.caught | (1 << (libc::SIGCHLD - 1)) & !sets.ignored;
+    for signal in (1..=64).filter(|signal| looked_at >> (signal - 1) & 1 == 1) {
         let scratch = foothold.scratch();
         let args = [signal as u64, 0, scratch, 8, 0, 0];
         injector.call("rt_sigaction", libc::SYS_rt_sigaction, args)?;
@@ -259,7 +288,9 @@ pub fn actions(injector: &mut Injector, foothold: &Foothold) -> Result<(Actions,
         for (i, word) in action.iter_mut().enumerate() {
             *word = memory::read_u64(tid, scratch + 8 * i as u64)?;
         }
-        actions.push((signal, action));
+        if sets.caught >> (signal - 1) & 1 == 1 || action[1] != 0 {
+            actions.push((signal, action));
+        }
     }
     Ok((actions, sets.ignored))
 }

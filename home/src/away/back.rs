@@ -356,7 +356,7 @@ impl Away {
             restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored & !no_longer)?;
             restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored | no_longer)?;
             restore::set_actions(&mut injector, &foothold, &[], dispositions.ignored)?;
-            super::pending::set_child_flags(&mut injector, &foothold, &dispositions)?;
+            out::set_child_flags(&mut injector, &foothold, &dispositions)?;
             *injector.mask_mut() = mask;
             injector.finish()
         });

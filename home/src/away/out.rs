@@ -20,7 +20,7 @@ use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 
 use super::back::unfinished_calls;
 use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
-use super::pending::{CHILD_FLAGS, Late, SIGCHLD, dropped_by_default, set_child_flags, take_pending};
+use super::late::{Late, dropped_by_default, take_late};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
 use crate::process::{INIT, INIT_STAYS, options};
 
@@ -150,12 +150,8 @@ impl Away {
                     Err(error) => {
                         self.nearness.end();
                         self.let_go(key, pid, Some(cpu_from));
-                        return Err(self.undo(
-                            pid,
-                            threads,
-                            &ours.ranges(),
-                            format!("reading its pages: {error}"),
-                        ));
+                        let undo = Undo::new(ours.foothold, &ours.ranges(), &image);
+                        return Err(undo.make(pid, threads, format!("reading its pages: {error}")));
                     }
                 }
                 self.tell(key, &ToBody::Commit);
@@ -197,30 +193,11 @@ impl Away {
                     self.let_go(old, pid, from);
                 }
                 Err(match failed {
-                    Failed::Stay(threads, ours, why) if !ours.is_empty() => {
-                        self.undo(pid, threads, &ours, why)
-                    }
-                    Failed::Stay(threads, _, why) => NotSent::Stay(threads, why),
+                    Failed::Stay(threads, undo, why) => undo.make(pid, threads, why),
                     Failed::Gone(event, time) => NotSent::Gone(event, time),
                 })
             }
         }
-    }
-
-    /// Takes our pages out of a process that stays.
-    fn undo(&mut self, pid: Tid, mut threads: Vec<Stopped>, ours: &[(u64, u64)], why: String) -> NotSent {
-        let leader = threads.remove(0);
-        let removed = maps::read(pid).map_err(|_| InjectError::Ptrace(Errno::ESRCH)).and_then(|mappings| {
-            let mut injector = injector(leader, &mappings)?;
-            remove_foothold(&mut injector, &mappings, ours)?;
-            injector.finish()
-        });
-        match removed {
-            Ok(leader) => threads.insert(0, leader),
-            Err(InjectError::Gone(_, event, time)) => return NotSent::Gone(event, time),
-            Err(_) => threads.insert(0, Running::attached(pid).stopped()),
-        }
-        NotSent::Stay(threads, why)
     }
 
     #[allow(clippy::type_complexity)]
@@ -232,17 +209,18 @@ impl Away {
         unfinished: &HashMap<Tid, Unfinished>,
     ) -> Result<(Vec<Stopped>, Image, Ours, Dispositions), Failed> {
         if pid == INIT {
-            return Err(Failed::Stay(threads, Vec::new(), INIT_STAYS.into()));
+            return Err(Failed::Stay(threads, Undo::default(), INIT_STAYS.into()));
         }
         let mappings = match if fresh { maps::read(pid) } else { maps::read_with_flags(pid) } {
             Ok(mappings) => mappings,
             Err(error) => {
-                return Err(Failed::Stay(threads, Vec::new(), format!("reading its maps: {error}")));
+                return Err(Failed::Stay(threads, Undo::default(), format!("reading its maps: {error}")));
             }
         };
         if capture::vdso_range(&mappings).is_none() {
             // vdso=0 on the kernel's command line, or the program has unmapped it.
-            return Err(Failed::Stay(threads, Vec::new(), "it has no vDSO to be made to leave from".into()));
+            let why = "it has no vDSO to be made to leave from";
+            return Err(Failed::Stay(threads, Undo::default(), why.into()));
         }
         let away = self.cpu.own(pid);
         let away_of = |tid| self.cpu.thread(pid, tid);
@@ -256,10 +234,10 @@ impl Away {
         });
         let vmas = match vmas {
             Ok(vmas) => vmas,
-            Err(error) => return Err(Failed::Stay(threads, Vec::new(), error.to_string())),
+            Err(error) => return Err(Failed::Stay(threads, Undo::default(), error.to_string())),
         };
         let Some(base) = hole(&taken(&mappings), Foothold::BYTES) else {
-            return Err(Failed::Stay(threads, Vec::new(), "no room for the shim".into()));
+            return Err(Failed::Stay(threads, Undo::default(), "no room for the shim".into()));
         };
         let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
         let mut rest = threads.into_iter();
@@ -267,15 +245,16 @@ impl Away {
             return Err(Failed::Gone(Event::Killed { signal: 9, core: false }, CpuTime::default()));
         };
         let mut done = Vec::new();
-        // What we have mapped so far, for the case that it stays.
-        let mut ours = Vec::new();
+        // What we have mapped and taken so far, for the case that it stays.
+        let mut undo = Undo::default();
         let vdso = capture::vdso_range(&mappings).unwrap_or_default();
         let mut captured = (|| {
             settle_call(&leader, unfinished.get(&pid))?;
             let leader = step_out(leader, vdso)?;
             let mut injector = injector(leader, &mappings)?;
             let foothold = Foothold::install(&mut injector, base)?;
-            ours.push(foothold.range());
+            undo.foothold = Some(foothold);
+            undo.ranges.push(foothold.range());
             let bytes = shim::area::bytes(SLOTS);
             let avoid = [taken(&mappings), vec![foothold.range()]].concat();
             let mapped = hole(&avoid, bytes)
@@ -291,7 +270,7 @@ impl Away {
                     return Err(CaptureError::Stay(format!("no room for its calls: {error}")));
                 }
             };
-            ours.push((area_base, area_base + bytes));
+            undo.ranges.push((area_base, area_base + bytes));
             let mapped = Ours { foothold, area, area_base };
             let mut layout = capture::layout(pid)?;
             layout.brk = capture::brk(&mut injector)?;
@@ -301,14 +280,17 @@ impl Away {
             let home = capture::cpu(&mut injector, &foothold, Whose::Process)?;
             thread.unfinished = unfinished.get(&pid).copied();
             let (actions, ignored) = capture::actions(&mut injector, &foothold)?;
-            let pending = injector.thread().pending(true)?;
+            thread.pending = capture::take_pending(&mut injector, &foothold, false)?;
+            undo.pending.extend(thread.pending.iter().map(|info| (Some(pid), info.clone())));
+            let pending = capture::take_pending(&mut injector, &foothold, true)?;
+            undo.pending.extend(pending.iter().map(|info| (None, info.clone())));
             let image = Image {
                 vmas,
                 layout,
                 threads: vec![thread],
                 actions,
                 ignored,
-                pending: pending.iter().map(|info| info.0.to_vec()).collect(),
+                pending,
                 vdso: capture::vdso_range(&mappings),
                 limits: capture::limits(pid),
                 cpu: CpuUsed { away, home },
@@ -330,6 +312,8 @@ impl Away {
                         let home = capture::cpu(&mut injector, foothold, Whose::Thread)?;
                         thread.cpu = CpuUsed { away: away_of(tid), home };
                         thread.unfinished = unfinished.get(&tid).copied();
+                        thread.pending = capture::take_pending(&mut injector, foothold, false)?;
+                        undo.pending.extend(thread.pending.iter().map(|info| (Some(tid), info.clone())));
                         image.threads.push(thread);
                         done.push(injector.finish()?);
                         Ok(image)
@@ -347,7 +331,8 @@ impl Away {
             Ok((image, mapped)) => {
                 let child = image.actions.iter().find(|(number, _)| *number == SIGCHLD);
                 let child_flags = child.map_or(0, |(_, action)| action[1] & CHILD_FLAGS);
-                let caught = image.actions.iter().fold(0, |set, (number, _)| set | 1 << (number - 1));
+                let handlers = image.actions.iter().filter(|(_, action)| action[0] != SIG_DFL);
+                let caught = handlers.fold(0, |set, (number, _)| set | 1 << (number - 1));
                 let dispositions = Dispositions { ignored: image.ignored, caught, child_flags, waited: 0 };
                 Ok((done, image, mapped, dispositions))
             }
@@ -356,7 +341,7 @@ impl Away {
                 // One that failed under injection is stopped and as it was, or killed.
                 done.clear();
                 let all = tids.into_iter().map(|tid| Running::attached(tid).stopped()).collect();
-                Err(Failed::Stay(all, ours, error.to_string()))
+                Err(Failed::Stay(all, undo, error.to_string()))
             }
         }
     }
@@ -436,7 +421,7 @@ impl Away {
         for (thread, image) in threads.into_iter().zip(&leaving.image.threads) {
             let mut injector = Injector::new(thread, foothold.site())?;
             restore::unregister(&mut injector, image)?;
-            let new = take_pending(&mut injector, &foothold, false, &image.pending, dropped)?;
+            let new = take_late(&mut injector, &foothold, false, dropped)?;
             late.extend(new.into_iter().map(|info| (image.tid, info)));
             stopped.push(injector.finish()?);
         }
@@ -450,7 +435,7 @@ impl Away {
         keep.push(args);
         keep.extend(process.vdso);
         restore::wipe(&mut injector, &keep)?;
-        let new = take_pending(&mut injector, &foothold, true, &leaving.image.pending, dropped)?;
+        let new = take_late(&mut injector, &foothold, true, dropped)?;
         late.extend(new.into_iter().map(|info| (process.pid, info)));
         restore::set_actions(&mut injector, &foothold, &[], leaving.image.ignored)?;
         set_child_flags(&mut injector, &foothold, &process.dispositions)?;
@@ -506,7 +491,8 @@ impl Away {
             failed: Some(why.into()),
         }));
         let ours = [process.foothold.range(), (process.area_base, process.area_base + process.area.bytes())];
-        let undone = self.undo(process.pid, leaving.threads, &ours, why.into());
+        let undo = Undo::new(process.foothold, &ours, &leaving.image);
+        let undone = undo.make(process.pid, leaving.threads, why.into());
         self.nearness.end();
         match undone {
             NotSent::Stay(threads, why) => {
@@ -547,8 +533,54 @@ impl Ours {
     }
 }
 
+/// What has been done to a process that stays after all.
+#[derive(Default)]
+struct Undo {
+    foothold: Option<Foothold>,
+    /// Our mappings.
+    ranges: Vec<(u64, u64)>,
+    /// What was pending for a thread, or for the process.
+    pending: Vec<(Option<Tid>, Vec<u8>)>,
+}
+
+impl Undo {
+    fn new(foothold: Foothold, ranges: &[(u64, u64)], image: &Image) -> Undo {
+        let of_threads = image
+            .threads
+            .iter()
+            .flat_map(|thread| thread.pending.iter().map(|info| (Some(thread.tid), info)));
+        let of_process = image.pending.iter().map(|info| (None, info));
+        let pending = of_threads.chain(of_process).map(|(tid, info)| (tid, info.clone())).collect();
+        Undo { foothold: Some(foothold), ranges: ranges.to_vec(), pending }
+    }
+
+    /// Takes our pages out of the process, and makes pending again what was.
+    fn make(self, pid: Tid, mut threads: Vec<Stopped>, why: String) -> NotSent {
+        let Some(foothold) = self.foothold else { return NotSent::Stay(threads, why) };
+        let leader = threads.remove(0);
+        let undone = maps::read(pid).map_err(|_| InjectError::Ptrace(Errno::ESRCH)).and_then(|mappings| {
+            let mut injector = injector(leader, &mappings)?;
+            for (tid, info) in &self.pending {
+                match restore::queue(&mut injector, &foothold, (pid, *tid), info) {
+                    // A full queue loses signals natively as well.
+                    Ok(()) | Err(InjectError::Call { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            remove_foothold(&mut injector, &mappings, &self.ranges)?;
+            injector.finish()
+        });
+        match undone {
+            Ok(leader) => threads.insert(0, leader),
+            Err(InjectError::Gone(_, event, time)) => return NotSent::Gone(event, time),
+            Err(_) => threads.insert(0, Running::attached(pid).stopped()),
+        }
+        NotSent::Stay(threads, why)
+    }
+}
+
 enum Failed {
-    Stay(Vec<Stopped>, Vec<(u64, u64)>, String),
+    Stay(Vec<Stopped>, Undo, String),
     Gone(Event, CpuTime),
 }
 
@@ -585,6 +617,30 @@ fn map_area(
     Ok(Area::map(file, SLOTS)?)
 }
 
+/// Mirrors what SIGCHLD's disposition means for zombies, and whether it comes for children that stop or go on: one of
+/// those that is pending would swallow the one for the end.
+pub(super) fn set_child_flags(
+    injector: &mut Injector,
+    foothold: &Foothold,
+    dispositions: &Dispositions,
+) -> Result<(), InjectError> {
+    if dispositions.ignored >> (SIGCHLD - 1) & 1 != 0 {
+        return Ok(());
+    }
+    let args = [SIGCHLD as u64, 0, foothold.scratch(), 8, 0, 0];
+    injector.call("rt_sigaction", RT_SIGACTION, args)?;
+    let flags = tracee::memory::read_u64(injector.tid(), foothold.scratch() + 8)?;
+    // Only a change: setting the default drops a pending SIGCHLD.
+    if dispositions.child_flags != flags & CHILD_FLAGS {
+        let flags = dispositions.child_flags & CHILD_FLAGS;
+        let words: Vec<u8> = [0, flags, 0, 0].iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+        tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
+        let args = [SIGCHLD as u64, foothold.scratch(), 0, 8, 0, 0];
+        injector.call("rt_sigaction", RT_SIGACTION, args)?;
+    }
+    Ok(())
+}
+
 /// Makes a thread that was interrupted in a call ready to make it again at the node.
 fn settle_call(stopped: &Stopped, unfinished: Option<&Unfinished>) -> Result<(), Errno> {
     let mut regs = stopped.regs()?;
@@ -612,8 +668,13 @@ const EINTR_AFTER_STOP: [u32; 10] = [232, 281, 441, 65, 220, 128, 45, 47, 43, 0]
 const MMAP: i64 = 9;
 const CLOSE: i64 = 3;
 pub(super) const MUNMAP: i64 = 11;
+const RT_SIGACTION: i64 = 13;
 const MEMFD_CREATE: i64 = 319;
 const MAP_SHARED_FIXED: u64 = 0x10_0001;
+const SIGCHLD: i32 = 17;
+const SIG_DFL: u64 = 0;
+/// SA_NOCLDSTOP, SA_NOCLDWAIT.
+const CHILD_FLAGS: u64 = 3;
 
 mod libc_errno {
     pub(super) const ENOEXEC: i32 = 8;
