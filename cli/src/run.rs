@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Write a report (JSON) to FILE; it is complete when the command has ended
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
+    /// Take the node's vDSO for another kernel's, as between nodes whose kernels differ: for tests
+    #[arg(long, hide = true)]
+    pub foreign_vdso: bool,
     /// Say on standard error what is decided and why
     #[arg(short, long)]
     pub verbose: bool,
@@ -113,6 +116,7 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
     Ok(Options {
         home_only: !arguments.loopback && arguments.on.is_none(),
         node: None,
+        foreign_vdso: arguments.foreign_vdso,
         trace_syscalls: arguments.trace_syscalls,
         trace_stderr: if arguments.trace_syscalls && trace_file.is_none() { stderr() } else { None },
         trace_file,

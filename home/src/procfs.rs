@@ -68,6 +68,14 @@ pub fn caught_signals(tid: Tid) -> Option<u64> {
     u64::from_str_radix(status_field(&status(tid)?, "SigCgt:")?, 16).ok()
 }
 
+/// Where a process's vDSO begins: AT_SYSINFO_EHDR of /proc/PID/auxv, see getauxval(3).
+pub fn vdso(pid: Tid) -> Option<u64> {
+    const AT_SYSINFO_EHDR: u64 = 33;
+    let words = fs::read(format!("/proc/{pid}/auxv")).ok()?;
+    let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
+    words.chunks_exact(16).find(|pair| word(&pair[..8]) == AT_SYSINFO_EHDR).map(|pair| word(&pair[8..]))
+}
+
 /// A file of its own in /proc that a process has open: it shows the process only where the process is.
 pub fn open_view(pid: Tid) -> Option<String> {
     let own = format!("/proc/{pid}/");

@@ -19,6 +19,7 @@ mod repair;
 mod setuid;
 mod timers;
 mod tracers;
+mod vdso;
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -64,6 +65,8 @@ pub struct Options {
     pub stats_file: Option<File>,
     /// An established link to the node where the program shall compute.
     pub node: Option<wire::Link>,
+    /// The node's vDSO is to be taken for another kernel's.
+    pub foreign_vdso: bool,
     /// A copy of standard error, held for `-v` lines until the first process has ended.
     pub verbose: Option<OwnedFd>,
     /// A copy of standard error, held for the trace as long as a process is managed.
@@ -183,7 +186,11 @@ impl Supervisor {
             stopping: None,
         };
         if let Some(link) = options.node {
-            let away = crate::away::Away::meet(link, &first.to_string(), supervisor.trace.is_some())?;
+            let begin = wire::session::Begin {
+                trace_local: supervisor.trace.is_some(),
+                foreign_vdso: options.foreign_vdso,
+            };
+            let away = crate::away::Away::meet(link, &first.to_string(), begin)?;
             supervisor.watch_node(away)?;
         }
         Ok(supervisor)

@@ -7,6 +7,7 @@ use tracee::foothold::Foothold;
 use tracee::image::{CpuUsed, Image};
 use tracee::ptrace::{Running, SigInfo, Stopped};
 use tracee::regs::{Regs, SYSCALL_LEN};
+use tracee::vdso::Place;
 use tracee::wait::Stop;
 use tracee::{Tid, signal};
 use wire::session::{Dispositions, ProcessKey, ThreadKey};
@@ -27,6 +28,8 @@ pub(crate) struct Process {
     pub(crate) foothold: Foothold,
     /// [vvar]… and [vdso].
     pub(crate) vdso: Option<(u64, u64)>,
+    /// Where home's vDSO and this machine's are, if they are not the same.
+    pub(crate) trampolines: Option<Place>,
     pub(crate) dispositions: Dispositions,
     /// True siginfo of signals queued with tickets.
     pub(crate) tickets: HashMap<u64, SigInfo>,

@@ -12,6 +12,7 @@ use wire::session::{Dispositions, FromBody, ProcessKey, ThreadKey};
 
 use crate::body::{Building, Made, Native, PendingDeadline, Phase, Process, Restart, State, Thread, Written};
 use crate::session::{Session, SessionError};
+use crate::vdso;
 
 /// What bodies report: their calls by the filter, their children, their end.
 pub(crate) const OPTIONS: Options = Options { exit_kill: true, exit_event: false, seccomp: true };
@@ -31,6 +32,8 @@ pub(crate) enum BuildError {
     Maps(#[from] std::io::Error),
     #[error("no room for the shim beside its mappings")]
     NoHole,
+    #[error("its vDSO is not as its kernel made it")]
+    Vdso,
     #[error("its file content is gone from the cache")]
     Content,
 }
@@ -74,6 +77,7 @@ impl Session {
                 threads: Vec::new(),
                 foothold: Foothold::inherited(0),
                 vdso,
+                trampolines: None,
                 dispositions,
                 tickets: Default::default(),
                 next_ticket: 0,
@@ -190,7 +194,13 @@ impl Session {
             .filter(|mapping| capture::is_special(mapping) && mapping.start < 1 << 63)
             .map(|mapping| (mapping.start, mapping.end))
             .collect();
-        if let (Some((target, target_end)), Some((from, end))) = (image.vdso, capture::vdso_range(&own)) {
+        if let (Some(_), Some(trampolines)) = (image.vdso, &self.trampolines) {
+            let sandbox = &self.sandbox;
+            let place = vdso::install(trampolines, sandbox, &mut injector, &foothold, image, &own)?;
+            process.trampolines = Some(place);
+        } else if let (Some((target, target_end)), Some((from, end))) =
+            (image.vdso, capture::vdso_range(&own))
+        {
             // By way of a free place: the target may be taken by what is unmapped next, or by itself.
             let mut avoid = taken.clone();
             avoid.push(foothold.range());

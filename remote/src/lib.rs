@@ -16,6 +16,7 @@ pub mod session;
 mod signals;
 mod special;
 mod trace;
+mod vdso;
 
 pub use cache::Cache;
 pub use session::{SessionError, serve};

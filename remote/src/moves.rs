@@ -8,12 +8,13 @@ use tracee::image::{Backing, Image, Unfinished, Used};
 use tracee::inject::{InjectError, Injector, step_out};
 use tracee::ptrace::Running;
 use tracee::regs::{Regs, SYSCALL_LEN};
-use tracee::{Tid, maps};
+use tracee::{Tid, maps, vdso};
 use wire::message;
 use wire::session::{self, FromBody, ProcessKey};
 
 use crate::body::{Ask, Made, Phase, State};
 use crate::session::{QUEUE_BYTES_MAX, Session, SessionError};
+use crate::vdso::lift;
 
 impl Session {
     /// Home wants a process.
@@ -88,7 +89,9 @@ impl Session {
     fn capture(&mut self, key: ProcessKey) -> Result<Image, CaptureError> {
         let process = self.processes.get(&key).ok_or(tracee::Errno::ESRCH)?;
         let (host, foothold, vdso) = (process.host, process.foothold, process.vdso);
-        let mappings = maps::read_with_flags(host)?;
+        let place = process.trampolines;
+        let mut mappings = maps::read_with_flags(host)?;
+        mappings.retain(|mapping| place.is_none() || !vdso::is_ours(mapping));
         let cache = &self.cache;
         let vmas = capture::vmas(&mappings, &[foothold.range()], |mapping| {
             cache
@@ -108,7 +111,14 @@ impl Session {
             let (tid, mut thread_used) = (thread.tid, thread.used);
             let first = threads.is_empty();
             let captured = (|| {
-                let stopped = step_out(stopped, vdso.unwrap_or_default())?;
+                let stopped = match (&self.trampolines, place) {
+                    (Some(trampolines), Some(place)) => {
+                        let lifted = lift(trampolines, place, &stopped);
+                        lifted.map_err(|error| CaptureError::Stay(error.to_string()))?;
+                        stopped
+                    }
+                    _ => step_out(stopped, vdso.unwrap_or_default())?,
+                };
                 let mut injector = Injector::new(stopped, foothold.site())?;
                 let captured = capture::thread(&mut injector, &foothold, tid, false)?;
                 thread_used.away += capture::cpu(&mut injector, &foothold, Whose::Thread)?;

@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tracee::clock::Cpu;
 use tracee::image::FileRef;
+use tracee::machine::Machine;
 use tracee::sandbox::{ClockOffsets, Sandbox, SandboxError};
 use tracee::signals::Signals;
+use tracee::vdso::Trampolines;
 use tracee::wait::{self, CpuTime};
 use tracee::{Errno, Event, Tid, clock, signal};
 use wire::message::{self, Hello};
 use wire::session::{
-    self, CONTENT, ContentPart, Control, Down, FromBody, Owner, ProcessKey, ThreadKey, ToBody, Up,
+    self, Begin, CONTENT, ContentPart, Control, Down, FromBody, Owner, ProcessKey, ThreadKey, ToBody, Up,
     WantContent,
 };
 use wire::{Channel, Link, LinkError};
@@ -23,7 +26,7 @@ use crate::body::{Ask, Early, Phase, Process, State, Thread};
 use crate::cache::{Cache, Progress};
 use crate::hello::hello;
 use crate::nearness::Nearness;
-use crate::rules;
+use crate::{rules, vdso};
 
 /// Why a session ended other than by home's farewell.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,8 @@ pub(crate) struct Session {
     pub(crate) clock_ahead_ns: i64,
     /// Threads that wait in their own kernel for less time than their call says, and when that is over.
     pub(crate) waits: Vec<(Instant, Tid)>,
+    /// Where home's vDSO is not this machine's.
+    pub(crate) trampolines: Option<Trampolines>,
 }
 
 /// Serves one home until it says farewell, the link is lost or SIGTERM comes. The calling process must have a single thread and no
@@ -90,13 +95,23 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
     let signals =
         Signals::open(&[SIGCHLD, SIGTERM]).map_err(|errno| SessionError::System("signalfd", errno.into()))?;
     let cache = Cache::open(cache_dir).map_err(|error| SessionError::System("the content cache", error))?;
-    let (mut link, home, trace_local) = greet(link, name)?;
-    let own = hello(name);
-    if let Some(why) = unfit(&own, &home) {
-        send(&mut link, Channel::CONTROL, &Control::Refused(why.clone()))?;
-        link.flush(Instant::now());
-        return Err(SessionError::Unfit(why));
-    }
+    let (mut link, home, begin) = greet(link, name)?;
+    let trace_local = begin.trace_local;
+    // Its clocks are compared with those of home's hello, so after that has come and before anything else does.
+    let machine = Machine::look();
+    let own = hello(name, &machine);
+    let fits = match unfit(&own, &home) {
+        Some(why) => Err(why),
+        None => vdso::trampolines(&mut link, &home, &begin, &machine)?,
+    };
+    let trampolines = match fits {
+        Ok(trampolines) => trampolines,
+        Err(why) => {
+            send(&mut link, Channel::CONTROL, &Control::Refused(why.clone()))?;
+            link.flush(Instant::now());
+            return Err(SessionError::Unfit(why));
+        }
+    };
     let offsets = offsets(&own, &home);
     let clock_ahead_ns = offsets.monotonic_ns;
     let sandbox = match Sandbox::create(&rules::filter(trace_local), offsets) {
@@ -122,6 +137,7 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
         trace_local,
         clock_ahead_ns,
         waits: Vec::new(),
+        trampolines,
     };
     let ended = session.run(&signals);
     session.end_all();
@@ -135,24 +151,24 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
     }
 }
 
-/// Exchanges hellos. Home's second word says whether it wants to see local calls.
-fn greet(mut link: Link, name: &str) -> Result<(Link, Hello, bool), SessionError> {
-    send(&mut link, Channel::CONTROL, &hello(name))?;
+/// Exchanges hellos. Home's second word says how it wants to begin.
+fn greet(mut link: Link, name: &str) -> Result<(Link, Hello, Begin), SessionError> {
+    send(&mut link, Channel::CONTROL, &hello(name, &Machine::look()))?;
+    let home = hear(&mut link)?;
+    let begin = hear(&mut link)?;
+    Ok((link, home, begin))
+}
+
+/// Waits for the next of home's first messages.
+pub(crate) fn hear<T: DeserializeOwned>(link: &mut Link) -> Result<T, SessionError> {
     let until = Instant::now() + HELLO_TIMEOUT;
-    let mut home: Option<Hello> = None;
     loop {
         link.drive(Instant::now())?;
-        while let Some((channel, frame)) = link.recv() {
+        if let Some((channel, frame)) = link.recv() {
             if channel != Channel::CONTROL {
                 return Err(SessionError::Unfit("home did not say hello first".into()));
             }
-            match home.take() {
-                None => home = Some(message::decode(&frame)?),
-                Some(hello) => {
-                    let begin: session::Begin = message::decode(&frame)?;
-                    return Ok((link, hello, begin.trace_local));
-                }
-            }
+            return Ok(message::decode(&frame)?);
         }
         if Instant::now() >= until {
             return Err(SessionError::Unfit("home said no hello".into()));
@@ -167,12 +183,6 @@ fn unfit(own: &Hello, home: &Hello) -> Option<String> {
         return Some(format!(
             "the node speaks version {} and home version {}: install the same mosix-run on both",
             own.version, home.version
-        ));
-    }
-    if home.vdso_hash != own.vdso_hash {
-        return Some(format!(
-            "the node's kernel {} has another vDSO than home's {}: images fit only between equal kernel builds",
-            own.kernel_release, home.kernel_release
         ));
     }
     let superset = home.cpu_features.len() == own.cpu_features.len()
@@ -195,7 +205,7 @@ fn offsets(own: &Hello, home: &Hello) -> ClockOffsets {
     }
 }
 
-fn send<T: Serialize>(link: &mut Link, channel: Channel, message: &T) -> Result<(), SessionError> {
+pub(crate) fn send<T: Serialize>(link: &mut Link, channel: Channel, message: &T) -> Result<(), SessionError> {
     Ok(link.send(channel, message::encode(message))?)
 }
 

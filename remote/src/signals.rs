@@ -12,6 +12,7 @@ use wire::session::{FromBody, Up};
 
 use crate::body::{Ask, Made, Native, PendingDeadline, Phase, Process, Restart, State};
 use crate::session::{Session, SessionError};
+use crate::vdso::lift;
 
 /// Home keeps signals until it hears that they were seen: at the latest after this many.
 const SEEN_EVERY: u64 = 32;
@@ -175,6 +176,11 @@ impl Session {
             }
             self.interrupt_running(key);
             return self.say(key, &FromBody::StopDefault(number));
+        }
+        if let (Some(trampolines), Some(place)) = (&self.trampolines, process.trampolines) {
+            // The handler's frame must name no address that only this body has. Of a thread that is not where it could
+            // come to, the signal says so itself.
+            lift(trampolines, place, &stopped).ok();
         }
         if self.trace_local {
             self.trace_signal(host, number, stopped.siginfo().ok())?;

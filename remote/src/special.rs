@@ -34,10 +34,14 @@ const SIG_IGN: u64 = 1;
 /// SA_NOCLDSTOP, SA_NOCLDWAIT.
 const CHILD_FLAGS: u64 = 3;
 
+/// Stay reason.
+const OURS: &str = "a mapping where its body keeps something";
+
 /// Numbers of the calls here.
 mod nr {
     pub(super) const MMAP: u32 = 9;
     pub(super) const RT_SIGACTION: u32 = 13;
+    pub(super) const MREMAP: u32 = 25;
     pub(super) const CLONE: u32 = 56;
     pub(super) const FORK: u32 = 57;
     pub(super) const VFORK: u32 = 58;
@@ -105,7 +109,14 @@ impl Session {
                 Ok(())
             }
             nr::CLOCK_GETTIME => self.cpu_clock(host, stopped, regs, args[0] as i32, args[1]),
+            nr::MMAP if self.is_ours(host, (args[0], args[1])) => self.go_home(host, stopped, regs, OURS),
+            nr::MREMAP if self.is_ours(host, (args[4], args[2])) => self.go_home(host, stopped, regs, OURS),
             nr::MMAP => self.mmap(host, stopped, regs),
+            nr::MREMAP => {
+                self.local_calls += 1;
+                self.run_local(host, stopped, Native::Plain);
+                Ok(())
+            }
             // Memory of a body is its own: what is shared between processes has kept its process at home. So a
             // futex that is not marked private is private here.
             nr::FUTEX | nr::FUTEX_WAITV | nr::FUTEX_WAKE | nr::FUTEX_WAIT | nr::FUTEX_REQUEUE => {
@@ -163,6 +174,15 @@ impl Session {
         if let Some(pending) = again {
             self.waits.push((pending.at, host));
         }
+    }
+
+    /// Whether a range touches what is the body's and not the program's. At home it is free: there the call is made, and
+    /// the next body keeps its things elsewhere.
+    fn is_ours(&self, host: Tid, (start, bytes): (u64, u64)) -> bool {
+        let Some(process) = self.process_of(host) else { return false };
+        let ours = [Some(process.foothold.range()), process.trampolines.map(|place| place.own)];
+        let end = start.saturating_add(bytes);
+        start != 0 && ours.into_iter().flatten().any(|(from, to)| start < to && from < end)
     }
 
     fn overruns(&self, host: Tid, timer: i32) -> Option<i32> {
@@ -284,7 +304,8 @@ impl Session {
         };
         let parent_key = parent.key;
         let is_thread = fork.flags & flag::CLONE_THREAD != 0;
-        let (foothold, vdso, dispositions) = (parent.foothold, parent.vdso, parent.dispositions);
+        let (foothold, dispositions) = (parent.foothold, parent.dispositions);
+        let (vdso, trampolines) = (parent.vdso, parent.trampolines);
         match make_child(host, stopped, &regs, &fork, tid, foothold.scratch()) {
             Ok((parent_stopped, child, child_host)) => {
                 let child_thread = Thread::new(thread_key, process_key, tid, State::Held(child));
@@ -304,6 +325,7 @@ impl Session {
                         threads: vec![child_host],
                         foothold,
                         vdso,
+                        trampolines,
                         dispositions,
                         tickets: Default::default(),
                         next_ticket: 0,

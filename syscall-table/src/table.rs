@@ -49,10 +49,23 @@ macro_rules! calls {
 const INT: u64 = 0xffff_ffff;
 
 /// mmap(2) of private anonymous memory, with flags that change nothing but where and how eagerly.
-const MMAP_LOCAL: &[&[Test]] = &[&[test(3, !MMAP_HARMLESS, 0x22)]];
+/// Where a program, a heap, libraries and stacks are by default; elsewhere a body may keep something of its own that
+/// MAP_FIXED must not replace. Each area is a TiB, and so is the longest mapping: none reaches from one into another that
+/// is not here too.
+const MMAP_LOCAL: &[&[Test]] = &[
+    &[test(3, !MMAP_HARMLESS, 0x22), test(0, !TIB, 0), test(1, !TIB, 0)],
+    &[test(3, !MMAP_HARMLESS, 0x22), test(0, !TIB, 0x5500_0000_0000), test(1, !TIB, 0)],
+    &[test(3, !MMAP_HARMLESS, 0x22), test(0, !TIB, 0x5600_0000_0000), test(1, !TIB, 0)],
+    &[test(3, !MMAP_HARMLESS, 0x22), test(0, !TIB, 0x7e00_0000_0000), test(1, !TIB, 0)],
+    &[test(3, !MMAP_HARMLESS, 0x22), test(0, !TIB, 0x7f00_0000_0000), test(1, !TIB, 0)],
+];
+const TIB: u64 = 0xff_ffff_ffff;
 /// MAP_FIXED, 32BIT, DENYWRITE, EXECUTABLE, LOCKED, NORESERVE, POPULATE, NONBLOCK, STACK, FIXED_NOREPLACE.
 const MMAP_HARMLESS: u64 =
     0x10 | 0x40 | 0x800 | 0x1000 | 0x2000 | 0x4000 | 0x8000 | 0x1_0000 | 0x2_0000 | 0x10_0000;
+
+/// mremap(2) to wherever there is room, without MREMAP_FIXED.
+const MREMAP_LOCAL: &[&[Test]] = &[&[test(3, 2, 0)]];
 
 /// madvise(2) advice about private memory, by ranges: NORMAL..WILLNEED, DONTNEED, FREE, DONTFORK and DOFORK,
 /// MERGEABLE..NOHUGEPAGE, DONTDUMP..KEEPONFORK, COLD..POPULATE_WRITE, DONTNEED_LOCKED and COLLAPSE. Not REMOVE (9).
@@ -176,7 +189,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     22 pipe(pipefd: outs(Shape::FdPair)) -> Zero, Forward, No, "descriptors live at home";
     23 select(nfds: Int, readfds: FdSet { nfds_arg: 0 }, writefds: FdSet { nfds_arg: 0 }, exceptfds: FdSet { nfds_arg: 0 }, timeout: Remains(Shape::Timeval)) -> Count, Forward, Timed(RelTimeval(4)), "waits on home's descriptors";
     24 sched_yield() -> Zero, Local, No, "the body's own CPU";
-    25 mremap(old_address: Addr, old_size: Size, new_size: Size, flags: Flags(&MREMAP), new_address: Addr) -> Address, Local, No, "the body's own memory";
+    25 mremap(old_address: Addr, old_size: Size, new_size: Size, flags: Flags(&MREMAP), new_address: Addr) -> Address, LocalIf { tests: MREMAP_LOCAL, otherwise: Otherwise::Special }, No, "the body's own memory";
     26 msync(addr: Addr, length: Size, flags: Flags(&MSYNC)) -> Zero, Local, No, "a body has no shared writable file mappings";
     27 mincore(addr: Addr, length: Size, vec: Addr) -> Zero, Local, No, "the body's own memory";
     28 madvise(addr: Addr, length: Size, advice: Enum(&MADV)) -> Zero, LocalIf { tests: MADVISE_LOCAL, otherwise: Otherwise::Home }, No, "the body's own memory; REMOVE reaches the file, guard regions are in no map";

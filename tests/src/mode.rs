@@ -15,20 +15,28 @@ pub enum Mode {
     Loopback,
     /// As `Loopback`, every process moved home and out again every 50 ms.
     Shuttle,
+    /// As `Shuttle`, with the vDSO of each side taken for another kernel's.
+    Foreign,
     /// `mosix-run --on`, the node in another network namespace.
     TwoHosts,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 5] = [Mode::Native, Mode::Home, Mode::Loopback, Mode::Shuttle, Mode::TwoHosts];
+    pub const ALL: [Mode; 6] =
+        [Mode::Native, Mode::Home, Mode::Loopback, Mode::Shuttle, Mode::Foreign, Mode::TwoHosts];
 
     /// The modes that run when `MOSIX_TEST_MODES` is not set.
     pub const SWITCHED_ON: &'static [Mode] = &[Mode::Native, Mode::Home];
 
     /// Whether processes leave home in this mode.
     pub fn is_away(self) -> bool {
-        matches!(self, Mode::Loopback | Mode::Shuttle | Mode::TwoHosts)
+        matches!(self, Mode::Loopback | Mode::Shuttle | Mode::Foreign | Mode::TwoHosts)
+    }
+
+    /// Whether processes are moved all the time in this mode.
+    pub fn is_shuttled(self) -> bool {
+        matches!(self, Mode::Shuttle | Mode::Foreign)
     }
 
     /// The modes to run: `MOSIX_TEST_MODES`, names with commas between or `all`, or [`Mode::SWITCHED_ON`].
@@ -48,7 +56,7 @@ impl Mode {
             .map(|name| match Mode::ALL.iter().find(|mode| mode.to_string() == name) {
                 Some(mode) => Ok(*mode),
                 None => bail!(
-                    "MOSIX_TEST_MODES: no mode {name:?}; there are native, home, loopback, shuttle, two_hosts"
+                    "MOSIX_TEST_MODES: no mode {name:?}; there are native, home, loopback, shuttle, foreign, two_hosts"
                 ),
             })
             .collect()
@@ -62,6 +70,7 @@ impl fmt::Display for Mode {
             Mode::Home => "home",
             Mode::Loopback => "loopback",
             Mode::Shuttle => "shuttle",
+            Mode::Foreign => "foreign",
             Mode::TwoHosts => "two_hosts",
         })
     }

@@ -74,20 +74,24 @@ pub fn run(trials: Result<Vec<Trial>>) -> ! {
 
 /// `mosix-run` and its options for a mode that needs no second host; nothing for a native run.
 pub fn prefix(sandbox: &Sandbox, mode: Mode) -> Result<Vec<String>> {
-    let place = match mode {
+    let place: &[&str] = match mode {
         Mode::Native => return Ok(Vec::new()),
-        Mode::Home => "--home",
-        Mode::Loopback | Mode::Shuttle => "--loopback",
+        Mode::Home => &["--home"],
+        Mode::Loopback | Mode::Shuttle => &["--loopback"],
+        Mode::Foreign => &["--loopback", "--foreign-vdso"],
         Mode::TwoHosts => bail!("two hosts need a node"),
     };
-    let stats = sandbox.text(STATS);
-    Ok(vec![sandbox.ours("mosix-run")?, "--stats".to_owned(), stats, place.to_owned(), "--".to_owned()])
+    let mut words = vec![sandbox.ours("mosix-run")?, "--stats".to_owned(), sandbox.text(STATS)];
+    words.extend(place.iter().chain(&["--"]).map(|word| (*word).to_owned()));
+    Ok(words)
 }
 
 /// In the shuttle mode, the shuttle.
 pub fn while_shuttled(sandbox: &Sandbox, mode: Mode) -> Result<Option<Shuttle>> {
     Ok(match mode {
-        Mode::Shuttle => Some(Shuttle::start(Control::new(sandbox)?, "loopback".to_owned(), SHUTTLE_PERIOD)),
+        mode if mode.is_shuttled() => {
+            Some(Shuttle::start(Control::new(sandbox)?, "loopback".to_owned(), SHUTTLE_PERIOD))
+        }
         _ => None,
     })
 }
@@ -116,7 +120,7 @@ pub fn check(case: &Case, mode: Mode, user: User) -> Result<()> {
     let hosts = if mode == Mode::TwoHosts { Some(Hosts::new()?) } else { None };
     let net = hosts.as_ref().map(|h| h.home.enter()).unwrap_or_default();
 
-    let moves = (mode == Mode::Shuttle).then(|| ("GUEST_MOVES".to_owned(), "1".to_owned()));
+    let moves = mode.is_shuttled().then(|| ("GUEST_MOVES".to_owned(), "1".to_owned()));
     let env: Vec<_> = moves.into_iter().collect();
     let native = once(case, &sandbox, &net, &[], &env, 1).context("natively")?;
     compare::as_expected(case, &native).context("natively")?;
@@ -173,7 +177,7 @@ fn report(case: &Case, mode: Mode, stats: &Stats) -> Result<()> {
     }
     match case.away {
         // It may be brought home before it has made a call.
-        Away::Yes | Away::Computing if mode == Mode::Shuttle => stats.assert_left_home(),
+        Away::Yes | Away::Computing if mode.is_shuttled() => stats.assert_left_home(),
         Away::Yes => stats.assert_was_away(),
         Away::Computing => {
             stats.assert_was_away()?;

@@ -13,7 +13,7 @@ use system_tests::pty::Terminal;
 use system_tests::sandbox::Sandbox;
 use system_tests::suite;
 
-const MODES: [Mode; 4] = [Mode::Native, Mode::Home, Mode::Loopback, Mode::Shuttle];
+const MODES: [Mode; 5] = [Mode::Native, Mode::Home, Mode::Loopback, Mode::Shuttle, Mode::Foreign];
 
 type Test = fn(&Sandbox, Mode) -> Result<()>;
 

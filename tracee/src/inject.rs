@@ -246,6 +246,24 @@ pub fn step_out(thread: Stopped, range: (u64, u64)) -> Result<Stopped, InjectErr
     Ok(thread)
 }
 
+/// At the stop before a signal of process `pid` is delivered, in a thread that is inside of `range`, the vDSO's: lets it run
+/// on until it is outside, and has the signal pending again for the thread, to which it would have come. After an error
+/// it may not be.
+pub fn postpone(thread: Stopped, range: (u64, u64), pid: Tid) -> Result<(), InjectError> {
+    /// Below the stack pointer, which leaf functions use (System V ABI for AMD64, 3.2.2).
+    const RED_ZONE_BYTES: u64 = 128;
+    let tid = thread.tid();
+    let info = thread.siginfo()?;
+    let site = vdso_site(tid, range.0, range.1)?;
+    let thread = step_out(thread, range)?;
+    let room = (thread.regs()?.rsp - RED_ZONE_BYTES - size_of_val(&info.0) as u64) & !15;
+    crate::memory::force_write(tid, room, &info.0)?;
+    let mut injector = Injector::new(thread, site)?;
+    let args = [pid as u64, tid as u64, info.signal() as u64, room, 0, 0];
+    injector.call("rt_tgsigqueueinfo", libc::SYS_rt_tgsigqueueinfo, args)?;
+    injector.finish().map(drop)
+}
+
 /// Finds a `syscall` instruction in the vDSO of a process, for injection before there is a shim.
 pub fn vdso_site(tid: Tid, vdso_start: u64, vdso_end: u64) -> Result<u64, Errno> {
     let mut code = vec![0; (vdso_end - vdso_start) as usize];

@@ -24,6 +24,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod signals;
 mod sys;
+pub mod vdso;
 pub mod wait;
 
 pub use errno::Errno;

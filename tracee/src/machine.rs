@@ -2,15 +2,17 @@
 
 use std::fs;
 
-use crate::{maps, memory};
+use crate::vdso::Vdso;
+use crate::{capture, maps, memory};
 
 /// This machine as a home or a node says hello with.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// Changes at every boot.
     pub boot_id: [u8; 16],
-    /// The vDSO's bytes.
-    pub vdso: Vec<u8>,
+    /// The vDSO, without what only [`crate::vdso::random_parameters`] knows; empty where the kernel gives none (vdso=0 on
+    /// its command line).
+    pub vdso: Vdso,
     /// The CPU.
     pub cpu: Cpu,
     /// CLOCK_MONOTONIC now, in nanoseconds.
@@ -26,9 +28,11 @@ impl Machine {
     pub fn look() -> Machine {
         let own = std::process::id() as i32;
         let vdso = maps::read(own).ok().and_then(|mappings| {
-            let vdso = mappings.into_iter().find(|mapping| mapping.path == b"[vdso]")?;
-            let mut code = vec![0; vdso.len() as usize];
-            (memory::read(own, vdso.start, &mut code) == code.len()).then_some(code)
+            let (start, end) = capture::vdso_range(&mappings)?;
+            let code_start = mappings.iter().find(|mapping| mapping.path == b"[vdso]")?.start;
+            let mut code = vec![0; (end - code_start) as usize];
+            memory::read_exact(own, code_start, &mut code).ok()?;
+            Some(Vdso { code, vvar_bytes: code_start - start, random: None })
         });
         let mut boot_id = [0; 16];
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

@@ -6,7 +6,7 @@ use crate::frame::MAX_FRAME_BYTES;
 
 /// Version of the messages. Both sides must have the same: there is no negotiation, a mixed cluster is told
 /// which node to upgrade.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The first message of each side on [`Channel::CONTROL`](crate::Channel::CONTROL): all that decides whether
 /// a process of one can run on the other.
@@ -20,7 +20,7 @@ pub struct Hello {
     pub boot_id: [u8; 16],
     /// Kernel release, as `uname -r` prints it.
     pub kernel_release: String,
-    /// BLAKE3 of the vDSO: images move with their vDSO in place only between equal ones.
+    /// BLAKE3 of the vDSO, of nothing where there is none. Where home's is another than the node's, the node asks for it.
     pub vdso_hash: [u8; 32],
     /// CPUID feature bits that a program can see, one word per leaf and register in the order `tracee` lists.
     pub cpu_features: Vec<u32>,

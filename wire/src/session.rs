@@ -366,6 +366,19 @@ pub enum Control {
         /// CPU time of bodies that have not ended, in seconds.
         live_cpu_s: f64,
     },
+    /// The node's vDSO is another than home's: home answers with its [`Vdso`], and the node with one of the first two.
+    WantVdso,
+}
+
+/// Home's vDSO, on [`Channel::CONTROL`], when the node wants it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vdso {
+    /// Its image, with the hash that home's hello has.
+    pub code: ByteBuf,
+    /// Bytes of the data pages before it.
+    pub vvar_bytes: u64,
+    /// `struct vgetrandom_opaque_params` of its getrandom, if it has one.
+    pub random: Option<ByteBuf>,
 }
 
 /// Home's second message on [`Channel::CONTROL`], after its hello.
@@ -373,6 +386,8 @@ pub enum Control {
 pub struct Begin {
     /// Report every call ([`Up::Traced`]), local ones as well: slow.
     pub trace_local: bool,
+    /// Take home's vDSO for another kernel's even if it is the same, to see whether that makes a difference.
+    pub foreign_vdso: bool,
 }
 
 #[cfg(test)]

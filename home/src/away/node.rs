@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracee::machine::Machine;
 use wire::message::{self, Clocks, Hello, VERSION};
-use wire::session::{Begin, Control};
+use wire::session::{Begin, Control, Vdso};
 use wire::{Channel, Link, LinkError};
 
 use super::{Away, Counts};
@@ -32,14 +32,15 @@ pub enum NodeError {
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Away {
-    /// Says hello over an established link and waits until the node is ready. With `trace_local` the node reports
-    /// the calls that bodies make in their own kernel as well.
-    pub fn meet(mut link: Link, user: &str, trace_local: bool) -> Result<Away, NodeError> {
+    /// Says hello over an established link and waits until the node is ready.
+    pub fn meet(mut link: Link, user: &str, begin: Begin) -> Result<Away, NodeError> {
         link.wait_established(READY_TIMEOUT)?;
-        link.send(Channel::CONTROL, message::encode(&hello(user)))?;
-        link.send(Channel::CONTROL, message::encode(&Begin { trace_local }))?;
+        let machine = Machine::look();
+        link.send(Channel::CONTROL, message::encode(&hello(user, &machine)))?;
+        link.send(Channel::CONTROL, message::encode(&begin))?;
         let until = Instant::now() + READY_TIMEOUT;
         let mut name: Option<String> = None;
+        let mut foreign_vdso = None;
         loop {
             link.drive(Instant::now())?;
             while let Some((channel, frame)) = link.recv() {
@@ -53,7 +54,18 @@ impl Away {
                 }
                 match message::decode(&frame)? {
                     Control::Refused(why) => return Err(NodeError::Refused(why)),
-                    Control::Ready => return Ok(Away::new(link, name.unwrap_or_default())),
+                    Control::Ready => return Ok(Away::new(link, name.unwrap_or_default(), foreign_vdso)),
+                    Control::WantVdso => {
+                        let own = &machine.vdso;
+                        let random = tracee::vdso::random_parameters();
+                        let vdso = Vdso {
+                            code: own.code.clone().into(),
+                            vvar_bytes: own.vvar_bytes,
+                            random: random.map(|parameters| parameters.to_vec().into()),
+                        };
+                        link.send(Channel::CONTROL, message::encode(&vdso))?;
+                        foreign_vdso = Some(own.code.len() as u64);
+                    }
                     _ => {}
                 }
             }
@@ -64,10 +76,11 @@ impl Away {
         }
     }
 
-    fn new(link: Link, name: String) -> Away {
+    fn new(link: Link, name: String, foreign_vdso: Option<u64>) -> Away {
         Away {
             link,
             name,
+            foreign_vdso,
             contents: Contents::default(),
             processes: HashMap::new(),
             pids: HashMap::new(),
@@ -85,15 +98,14 @@ impl Away {
     }
 }
 
-fn hello(user: &str) -> Hello {
-    let machine = Machine::look();
+fn hello(user: &str, machine: &Machine) -> Hello {
     Hello {
         version: VERSION,
         name: user.into(),
         boot_id: machine.boot_id,
         kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
-        vdso_hash: *blake3::hash(&machine.vdso).as_bytes(),
-        cpu_features: machine.cpu.features,
+        vdso_hash: *blake3::hash(&machine.vdso.code).as_bytes(),
+        cpu_features: machine.cpu.features.clone(),
         xcr0: machine.cpu.xcr0,
         xsave_size: machine.cpu.xsave_bytes,
         clocks: Clocks {

@@ -216,6 +216,11 @@ impl Away {
                 return Err(Failed::Stay(threads, Undo::default(), format!("reading its maps: {error}")));
             }
         };
+        if capture::vdso_range(&mappings).is_none() {
+            // vdso=0 on the kernel's command line, or the program has unmapped it.
+            let why = "it has no vDSO to be made to leave from";
+            return Err(Failed::Stay(threads, Undo::default(), why.into()));
+        }
         let away = self.cpu.own(pid);
         let away_of = |tid| self.cpu.thread(pid, tid);
         let contents = &mut self.contents;

@@ -73,6 +73,9 @@ impl Supervisor {
         if let Some(trace) = &mut self.trace {
             trace.signal(at, signal);
         }
+        if self.leave_vdso(at, signal) {
+            return Next::Go(0);
+        }
         self.repair(at, signal);
         self.on_signal(at, signal)
     }
