@@ -14,15 +14,6 @@ static void tick(int sig, siginfo_t *info, void *context)
     ticks++;
 }
 
-static void burn(clockid_t clock, int64_t ns)
-{
-    int64_t end = now_ns(clock) + ns;
-    /* Mostly computing: the kernel charges CPU time to whoever it meets at a tick. */
-    while (now_ns(clock) < end)
-        for (volatile int i = 0; i < 100000; i++)
-            ;
-}
-
 static void interval_timers(void)
 {
     set_info_handler(SIGALRM, tick, 0);

@@ -27,7 +27,7 @@ impl Mode {
         [Mode::Native, Mode::Home, Mode::Loopback, Mode::Shuttle, Mode::Foreign, Mode::TwoHosts];
 
     /// The modes that run when `MOSIX_TEST_MODES` is not set.
-    pub const SWITCHED_ON: &'static [Mode] = &[Mode::Native, Mode::Home];
+    pub const SWITCHED_ON: &'static [Mode] = &[Mode::Native, Mode::Home, Mode::Loopback];
 
     /// Whether processes leave home in this mode.
     pub fn is_away(self) -> bool {
