@@ -48,6 +48,7 @@ int main(void)
         /* No thread: one that takes the signal would keep its tracer from seeing whom it has interrupted. */
         pid_t reader = OK(fork());
         if (reader == 0) {
+            close(p[1]);
             read_slowly(p[0]);
             _exit(0);
         }
