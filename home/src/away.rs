@@ -26,7 +26,6 @@ use wire::{Channel, Link, LinkError, message};
 
 pub use deputy::{Deputy, Process};
 pub use node::NodeError;
-pub(crate) use out::EINTR_AFTER_STOP;
 pub use out::{NotSent, settle_exec};
 
 use crate::content::Contents;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_bytes::ByteBuf;
 use syscall_table::{self as table, PlanError, TempMask, Wait, Where};
+use tracee::errno::restart;
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Resume, Stopped};
 use tracee::regs::Regs;
@@ -240,7 +241,7 @@ impl Session {
         };
         let asked = Asked { bufs: plan.bufs, deadline, mask: asked_mask, limit: None, temporary, written };
         if pending && temporary.is_some() {
-            return self.interrupted(host, stopped, regs, &asked, code_before(wait), false);
+            return self.interrupted(host, stopped, regs, &asked, restart::of(wait), false);
         }
         thread.state = State::Asking(stopped, Box::new(regs), Ask::Call(Box::new(asked)));
         let key = thread.key;
@@ -302,7 +303,7 @@ impl Session {
                 self.interrupted(host, stopped, regs, &asked, code, true)
             }
             (Ask::Call(asked), Outcome::NotMade) => {
-                let code = code_before(table::wait_of(regs.orig_rax as u32, &regs.args()));
+                let code = restart::of(table::wait_of(regs.orig_rax as u32, &regs.args()));
                 self.interrupted(host, stopped, regs, &asked, code, false)
             }
             (_, Outcome::GoHome(reason)) => self.go_home(host, stopped, regs, reason),
@@ -359,7 +360,6 @@ impl Session {
         code: i64,
         begun: bool,
     ) -> Result<(), SessionError> {
-        use tracee::errno::restart;
         let nr = regs.orig_rax as u32;
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         let call = Made::of(&regs);
@@ -410,18 +410,6 @@ impl Session {
         stopped.set_regs(&now).ok();
         thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
         Ok(())
-    }
-}
-
-/// How a call ends whose signal came before it had begun to wait.
-fn code_before(wait: Wait) -> i64 {
-    use tracee::errno::restart;
-    match wait {
-        // It never ends in EINTR: made again after the handler.
-        Wait::No => restart::NOINTR,
-        Wait::Plain => restart::SYS,
-        // After a handler none of these is made again (signal(7)).
-        Wait::Timed(_) => restart::NOHAND,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sending a body home: stop all threads, capture, send; then end it, or go on if home could not take it.
 
-use serde_bytes::ByteBuf;
 use std::borrow::Cow;
+
+use serde_bytes::ByteBuf;
 use tracee::capture::{self, CaptureError, PageReader, Whose};
 use tracee::errno::restart;
 use tracee::image::{Backing, Image, Unfinished, Used};

@@ -95,10 +95,14 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
     let signals =
         Signals::open(&[SIGCHLD, SIGTERM]).map_err(|errno| SessionError::System("signalfd", errno.into()))?;
     let cache = Cache::open(cache_dir).map_err(|error| SessionError::System("the content cache", error))?;
-    let (mut link, home, begin) = greet(link, name)?;
+    let (mut link, mut machine) = (link, Machine::look());
+    send(&mut link, Channel::CONTROL, &hello(name, &machine))?;
+    let home: Hello = hear(&mut link)?;
+    // How home wants to begin.
+    let begin: Begin = hear(&mut link)?;
     let trace_local = begin.trace_local;
-    // Its clocks are compared with those of home's hello, so after that has come and before anything else does.
-    let machine = Machine::look();
+    // They are compared with those of home's hello, so after that has come and before anything else does.
+    machine.read_clocks();
     let own = hello(name, &machine);
     let fits = match unfit(&own, &home) {
         Some(why) => Err(why),
@@ -149,14 +153,6 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
         Err(SessionError::Link(LinkError::Closed { .. })) => Ok(()),
         other => other,
     }
-}
-
-/// Exchanges hellos. Home's second word says how it wants to begin.
-fn greet(mut link: Link, name: &str) -> Result<(Link, Hello, Begin), SessionError> {
-    send(&mut link, Channel::CONTROL, &hello(name, &Machine::look()))?;
-    let home = hear(&mut link)?;
-    let begin = hear(&mut link)?;
-    Ok((link, home, begin))
 }
 
 /// Waits for the next of home's first messages.

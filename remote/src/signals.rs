@@ -2,11 +2,10 @@
 
 use std::time::Instant;
 
-use syscall_table::Wait;
 use tracee::capture;
 use tracee::errno::restart;
 use tracee::ptrace::{Resume, SigInfo, Stopped};
-use tracee::regs::{Regs, SYSCALL_LEN};
+use tracee::regs::Regs;
 use tracee::{Stop, Tid, signal};
 use wire::session::{FromBody, Up};
 
@@ -327,15 +326,8 @@ fn make_again(stopped: &Stopped, restart: &Restart) {
 fn settle_call(stopped: &Stopped, deadline: &mut Option<PendingDeadline>) -> Option<Restart> {
     let mut regs = stopped.regs().ok()?;
     if stopped.is_set_back(&regs) {
-        // As it was before the kernel set it back.
-        regs.rip = regs.rip.wrapping_add(SYSCALL_LEN);
-        if regs.rax == u64::from(RESTART_SYSCALL) {
-            regs.orig_rax = regs.rax;
-        }
-        regs.rax = match syscall_table::wait_of(regs.orig_rax as u32, &regs.args()) {
-            Wait::Timed(_) => restart::NOHAND as u64,
-            _ => restart::SYS as u64,
-        };
+        let nr = if regs.rax == u64::from(RESTART_SYSCALL) { FUTEX } else { regs.orig_rax as u32 };
+        regs.undo_set_back(nr);
     }
     let call = call_in(&regs, deadline)?;
     let code = match regs.ret() {

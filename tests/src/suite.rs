@@ -88,12 +88,10 @@ pub fn prefix(sandbox: &Sandbox, mode: Mode) -> Result<Vec<String>> {
 
 /// In the shuttle mode, the shuttle.
 pub fn while_shuttled(sandbox: &Sandbox, mode: Mode) -> Result<Option<Shuttle>> {
-    Ok(match mode {
-        mode if mode.is_shuttled() => {
-            Some(Shuttle::start(Control::new(sandbox)?, "loopback".to_owned(), SHUTTLE_PERIOD))
-        }
-        _ => None,
-    })
+    if !mode.is_shuttled() {
+        return Ok(None);
+    }
+    Ok(Some(Shuttle::start(Control::new(sandbox)?, "loopback".to_owned(), SHUTTLE_PERIOD)))
 }
 
 /// What is checked when a program has left its terminal.

@@ -50,6 +50,8 @@ impl From<Errno> for std::io::Error {
 /// The codes by which the kernel's signal path decides whether an interrupted call restarts. They are visible to a
 /// tracer at a stop and must never reach user space.
 pub mod restart {
+    use syscall_table::Wait;
+
     /// Restart if no handler ran or the handler has SA_RESTART.
     pub const SYS: i64 = -512;
     /// Always restart.
@@ -58,6 +60,17 @@ pub mod restart {
     pub const NOHAND: i64 = -514;
     /// Restart through the restart block of the kernel task; EINTR if a handler ran.
     pub const BLOCK: i64 = -516;
+
+    /// How a call ends that waits so, if a handler runs before it is made (again).
+    pub fn of(wait: Wait) -> i64 {
+        match wait {
+            // It never ends in EINTR: made again after the handler.
+            Wait::No => NOINTR,
+            Wait::Plain => SYS,
+            // After a handler none of these is made again (signal(7)).
+            Wait::Timed(_) => NOHAND,
+        }
+    }
 
     /// Whether `ret` is one of them.
     pub fn is_code(ret: i64) -> bool {

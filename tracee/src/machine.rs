@@ -41,18 +41,27 @@ impl Machine {
             let digit = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
             *byte = digit.unwrap_or(0);
         }
+        let mut machine = Machine {
+            boot_id,
+            vdso: vdso.unwrap_or_default(),
+            cpu: cpu(),
+            monotonic_ns: 0,
+            boottime_ns: 0,
+            realtime_ns: 0,
+        };
+        machine.read_clocks();
+        machine
+    }
+
+    /// Reads the clocks, which alone are not as they were.
+    pub fn read_clocks(&mut self) {
         let nanoseconds = |clock| {
             let now = rustix::time::clock_gettime(clock);
             now.tv_sec * 1_000_000_000 + now.tv_nsec
         };
-        Machine {
-            boot_id,
-            vdso: vdso.unwrap_or_default(),
-            cpu: cpu(),
-            monotonic_ns: nanoseconds(rustix::time::ClockId::Monotonic),
-            boottime_ns: nanoseconds(rustix::time::ClockId::Boottime),
-            realtime_ns: nanoseconds(rustix::time::ClockId::Realtime),
-        }
+        self.monotonic_ns = nanoseconds(rustix::time::ClockId::Monotonic);
+        self.boottime_ns = nanoseconds(rustix::time::ClockId::Boottime);
+        self.realtime_ns = nanoseconds(rustix::time::ClockId::Realtime);
     }
 }
 

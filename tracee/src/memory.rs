@@ -9,13 +9,34 @@ use crate::{Errno, Tid};
 /// Reads up to `buffer.len()` bytes at `address`; fewer when a bad page comes first. 0 when the first is bad or the
 /// process is gone.
 pub fn read(tid: Tid, address: u64, buffer: &mut [u8]) -> usize {
+    // SAFETY: the buffer is live and as long as said.
+    unsafe { read_raw(tid, address, buffer.as_mut_ptr(), buffer.len()) }
+}
+
+/// Appends `len` bytes at `address` to `out`; false, and nothing appended, when they cannot all be read.
+pub fn read_onto(tid: Tid, address: u64, len: usize, out: &mut Vec<u8>) -> bool {
+    out.reserve(len);
+    // SAFETY: at least `len` bytes of spare capacity were just reserved.
+    let got = unsafe { read_raw(tid, address, out.spare_capacity_mut().as_mut_ptr().cast(), len) };
+    if got < len {
+        return false;
+    }
+    // SAFETY: the kernel has written these bytes.
+    unsafe { out.set_len(out.len() + len) };
+    true
+}
+
+/// Reads up to `len` bytes at `address` to `to`, whose contents do not matter; how many.
+///
+/// # Safety
+/// `to` must be valid for writes of `len` bytes.
+unsafe fn read_raw(tid: Tid, address: u64, to: *mut u8, len: usize) -> usize {
     let mut done = 0;
-    while done < buffer.len() {
-        let rest = &mut buffer[done..];
-        let local = libc::iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: rest.len() };
-        let remote =
-            libc::iovec { iov_base: (address as usize + done) as *mut libc::c_void, iov_len: rest.len() };
-        // SAFETY: `local` names a live buffer; `remote` is only an address in the other process.
+    while done < len {
+        let left = len - done;
+        let local = libc::iovec { iov_base: to.wrapping_add(done).cast(), iov_len: left };
+        let remote = libc::iovec { iov_base: (address as usize + done) as *mut libc::c_void, iov_len: left };
+        // SAFETY: `local` is within what the caller promises; `remote` is only an address in the other process.
         let got = unsafe { libc::process_vm_readv(tid, &local, 1, &remote, 1, 0) };
         if got <= 0 {
             break;
@@ -23,29 +44,6 @@ pub fn read(tid: Tid, address: u64, buffer: &mut [u8]) -> usize {
         done += got as usize;
     }
     done
-}
-
-/// Appends `len` bytes at `address` to `out`; false, and nothing appended, when they cannot all be read.
-pub fn read_onto(tid: Tid, address: u64, len: usize, out: &mut Vec<u8>) -> bool {
-    let before = out.len();
-    out.reserve(len);
-    let mut done = 0;
-    while done < len {
-        let local =
-            libc::iovec { iov_base: out.spare_capacity_mut().as_mut_ptr().cast(), iov_len: len - done };
-        let remote =
-            libc::iovec { iov_base: (address as usize + done) as *mut libc::c_void, iov_len: len - done };
-        // SAFETY: `local` names spare capacity of at least `len - done` bytes; `remote` is only an address elsewhere.
-        let got = unsafe { libc::process_vm_readv(tid, &local, 1, &remote, 1, 0) };
-        if got <= 0 {
-            out.truncate(before);
-            return false;
-        }
-        done += got as usize;
-        // SAFETY: the kernel has written these bytes.
-        unsafe { out.set_len(before + done) };
-    }
-    true
 }
 
 /// Whether two processes use one address space (kcmp(2)): after vfork, or clone with CLONE_VM alone.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::errno::restart;
+
 /// The registers of one thread in the order of `struct user_regs_struct` (sys/user.h), so that ptrace can fill it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,10 +72,40 @@ impl Regs {
         self.r11 = self.eflags;
     }
 
+    /// Takes back what [`crate::Stopped::is_set_back`] sees: the registers are those of the interrupted call `nr` again. The
+    /// kernel's code is lost and is what such a call ends with.
+    pub fn undo_set_back(&mut self, nr: u32) {
+        self.rip = self.rip.wrapping_add(SYSCALL_LEN);
+        self.orig_rax = u64::from(nr);
+        self.rax = restart::of(syscall_table::wait_of(nr, &self.args())) as u64;
+    }
+
     /// Makes the thread make call `nr` again from its own `syscall` instruction, with the arguments it has.
     pub fn rearm(&mut self, nr: u32) {
         self.orig_rax = u64::MAX;
         self.rax = u64::from(nr);
         self.rip = self.rip.wrapping_sub(SYSCALL_LEN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_set_back_is_one_that_was_interrupted() {
+        const FUTEX: u32 = 202;
+        const FUTEX_WAIT_PRIVATE: u64 = 0x80;
+        const PAUSE: u32 = 34;
+        // restart_syscall stands for the futex wait, whose end by a handler is EINTR whatever that has.
+        let before =
+            Regs { rip: 0x1000, orig_rax: 202, rax: 219, rsi: FUTEX_WAIT_PRIVATE, ..Regs::default() };
+        for (nr, code) in [(FUTEX, restart::NOHAND), (PAUSE, restart::SYS)] {
+            let mut regs = before;
+            regs.undo_set_back(nr);
+            assert_eq!((regs.rip, regs.call(), regs.ret()), (0x1002, Some(nr), code));
+            regs.rearm(nr);
+            assert_eq!((regs.rip, regs.call(), regs.rax), (0x1000, None, u64::from(nr)));
+        }
     }
 }

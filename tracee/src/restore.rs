@@ -1,9 +1,11 @@
 //! Giving a stopped process another image: used for fresh bodies, for deputies that come home, and for hollowing.
 
+use crate::capture::{self, SignalSets};
 use crate::foothold::Foothold;
 use crate::image::{Backing, FileRef, Image, Layout, ThreadImage, Vma, vma};
 use crate::inject::{InjectError, Injector};
 use crate::ptrace::Rseq;
+use crate::signal::{IGNORED_BY_DEFAULT, bit};
 use crate::{Errno, Tid, memory};
 
 /// End of the user address space that munmap accepts with four-level page tables.
@@ -148,25 +150,30 @@ pub fn set_actions(
     actions: &[(i32, [u64; 4])],
     ignored: u64,
 ) -> Result<(), InjectError> {
-    set_actions_but(injector, foothold, actions, ignored, &[])
+    let now = signal_sets(injector)?;
+    change_actions(injector, foothold, &now, actions, ignored, 0)
 }
 
-fn set_actions_but(
+fn signal_sets(injector: &Injector) -> Result<SignalSets, Errno> {
+    capture::signal_sets(injector.tid()).map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+/// Makes the dispositions that are `now` those of [`set_actions`], but for the signals in `kept`.
+fn change_actions(
     injector: &mut Injector,
     foothold: &Foothold,
+    now: &SignalSets,
     actions: &[(i32, [u64; 4])],
     ignored: u64,
-    kept: &[i32],
+    kept: u64,
 ) -> Result<(), InjectError> {
     let set = |injector: &mut Injector, signal: i32, action: &[u64; 4]| {
         write_words(injector, foothold.scratch(), action)?;
         let args = [signal as u64, foothold.scratch(), 0, 8, 0, 0];
         injector.call("rt_sigaction", libc::SYS_rt_sigaction, args).map(drop)
     };
-    let now = crate::capture::signal_sets(injector.tid())
-        .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
-    for signal in (1..=64).filter(|signal| !kept.contains(signal)) {
-        let bit = 1u64 << (signal - 1);
+    for signal in (1..=64).filter(|signal| kept & bit(*signal) == 0) {
+        let bit = bit(signal);
         if let Some((_, action)) = actions.iter().find(|(number, _)| *number == signal) {
             set(injector, signal, action)?;
         } else if ignored & bit != now.ignored & bit || now.caught & bit != 0 {
@@ -185,11 +192,9 @@ pub fn set_deputy_actions(
     ignored: u64,
     caught: u64,
 ) -> Result<(), InjectError> {
-    let now = crate::capture::signal_sets(injector.tid())
-        .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
-    let stays = now.caught & caught & crate::signal::IGNORED_BY_DEFAULT & !ignored;
-    let kept: Vec<i32> = (1..=64).filter(|signal| stays >> (signal - 1) & 1 == 1).collect();
-    set_actions_but(injector, foothold, &[], ignored, &kept)
+    let now = signal_sets(injector)?;
+    let kept = now.caught & caught & IGNORED_BY_DEFAULT & !ignored;
+    change_actions(injector, foothold, &now, &[], ignored, kept)
 }
 
 /// Gives one thread its kernel-registered pointers, extended state, mask and registers. The injector must be of that

@@ -216,11 +216,11 @@ impl Away {
                 return Err(Failed::Stay(threads, Undo::default(), format!("reading its maps: {error}")));
             }
         };
-        if capture::vdso_range(&mappings).is_none() {
+        let Some(vdso) = capture::vdso_range(&mappings) else {
             // vdso=0 on the kernel's command line, or the program has unmapped it.
             let why = "it has no vDSO to be made to leave from";
             return Err(Failed::Stay(threads, Undo::default(), why.into()));
-        }
+        };
         let away = self.cpu.own(pid);
         let away_of = |tid| self.cpu.thread(pid, tid);
         let contents = &mut self.contents;
@@ -246,7 +246,6 @@ impl Away {
         let mut done = Vec::new();
         // What we have mapped and taken so far, for the case that it stays.
         let mut undo = Undo::default();
-        let vdso = capture::vdso_range(&mappings).unwrap_or_default();
         let mut captured = (|| {
             settle_call(&leader, unfinished.get(&pid))?;
             let leader = step_out(leader, vdso)?;
@@ -290,7 +289,7 @@ impl Away {
                 actions,
                 ignored,
                 pending,
-                vdso: capture::vdso_range(&mappings),
+                vdso: Some(vdso),
                 limits: capture::limits(pid),
                 cpu: CpuUsed { away, home },
                 cpu_timers: capture::cpu_timers(&mut injector, &foothold)?,
@@ -634,13 +633,13 @@ pub(super) fn set_child_flags(
     }
     let args = [SIGCHLD as u64, 0, foothold.scratch(), 8, 0, 0];
     injector.call("rt_sigaction", RT_SIGACTION, args)?;
-    let mut handler = tracee::memory::read_u64(injector.tid(), foothold.scratch())?;
     let flags = tracee::memory::read_u64(injector.tid(), foothold.scratch() + 8)?;
-    if dispositions.caught >> (SIGCHLD - 1) & 1 != 0 && handler == SIG_DFL {
-        // Stands for the body's, and never runs. Setting the default would drop a pending SIGCHLD.
-        handler = foothold.base();
-    }
     if dispositions.child_flags != flags & CHILD_FLAGS {
+        let mut handler = tracee::memory::read_u64(injector.tid(), foothold.scratch())?;
+        if dispositions.caught >> (SIGCHLD - 1) & 1 != 0 && handler == SIG_DFL {
+            // Stands for the body's, and never runs. Setting the default would drop a pending SIGCHLD.
+            handler = foothold.base();
+        }
         let flags = flags & !CHILD_FLAGS | dispositions.child_flags & CHILD_FLAGS;
         let words = [handler.to_le_bytes(), flags.to_le_bytes()].concat();
         tracee::memory::write_all(injector.tid(), foothold.scratch(), &words)?;
@@ -657,12 +656,8 @@ fn settle_call(stopped: &Stopped, unfinished: Option<&Unfinished>) -> Result<(),
     match (regs.ret(), unfinished) {
         // restart_syscall, or the call itself.
         (ret, Some(unfinished)) if restart::is_code(ret) || ret == -4 => regs.rearm(unfinished.nr),
-        (restart::SYS | restart::NOINTR | restart::NOHAND, None) => regs.rearm(nr),
-        // Absolute, or the supervisor would have said when it ends.
+        // Which call that goes on with was never seen.
         (restart::BLOCK, None) if nr == RESTART_SYSCALL => regs.rearm(FUTEX),
-        (restart::BLOCK, None) => regs.rearm(nr),
-        // Calls that answer EINTR after a mere stop, see signal(7).
-        (-4, None) if EINTR_AFTER_STOP.contains(&nr) => regs.rearm(nr),
         _ => {
             regs.orig_rax = u64::MAX;
         }
@@ -672,8 +667,6 @@ fn settle_call(stopped: &Stopped, unfinished: Option<&Unfinished>) -> Result<(),
 
 const RESTART_SYSCALL: u32 = 219;
 const FUTEX: u32 = 202;
-/// epoll_wait, epoll_pwait, epoll_pwait2, semop, semtimedop, rt_sigtimedwait, recvfrom, recvmsg, accept, read.
-pub(crate) const EINTR_AFTER_STOP: [u32; 10] = [232, 281, 441, 65, 220, 128, 45, 47, 43, 0];
 const MMAP: i64 = 9;
 const CLOSE: i64 = 3;
 pub(super) const MUNMAP: i64 = 11;

@@ -29,7 +29,6 @@ use tracee::regs::{Regs, SYSCALL_LEN};
 use tracee::{Errno, Stopped, Tid, clock, memory};
 
 use super::{Supervisor, Timer};
-use crate::away::EINTR_AFTER_STOP;
 use crate::process::ThreadState;
 
 const SIGPIPE: i32 = rustix::process::Signal::PIPE.as_raw();
@@ -156,14 +155,7 @@ impl Supervisor {
         if at.is_set_back(&regs) {
             let nr = if regs.rax == u64::from(RESTART_SYSCALL) { goes_on_with } else { regs.call() };
             let Some(nr) = nr else { return Err("it is about to restart a call".into()) };
-            // As it was before the kernel set it back.
-            let code = match syscall_table::wait_of(nr, &regs.args()) {
-                Wait::Timed(_) => restart::NOHAND,
-                _ => restart::SYS,
-            };
-            regs.rip += SYSCALL_LEN;
-            regs.orig_rax = u64::from(nr);
-            regs.rax = code as u64;
+            regs.undo_set_back(nr);
             if let Some(repair) = &mut thread.repair {
                 repair.ahead = None;
             }
@@ -515,6 +507,10 @@ const ANSWER_EINTR: [&str; 8] = [
     "semtimedop",
     "rt_sigtimedwait",
 ];
+
+/// Calls that a move may have ended with EINTR, by a mere stop (signal(7)): epoll_wait, epoll_pwait, epoll_pwait2, semop,
+/// semtimedop, rt_sigtimedwait, recvfrom, recvmsg, accept, read.
+const EINTR_AFTER_STOP: [u32; 10] = [232, 281, 441, 65, 220, 128, 45, 47, 43, 0];
 
 /// Which timeout of a socket bounds a call.
 pub(crate) fn timeout_kind(name: &str) -> Option<Timeout> {

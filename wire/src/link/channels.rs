@@ -46,9 +46,10 @@ enum ChannelOf {
     Unread(VarintReader),
 }
 
+#[derive(Default)]
 pub(super) struct Channels {
-    /// Streams that the peer may have open at once.
-    allowed: u32,
+    /// How often the streams that the peer may have open at once were doubled.
+    doublings: u32,
     senders: HashMap<u64, Sender>,
     receivers: HashMap<StreamId, Receiver>,
     readable: VecDeque<StreamId>,
@@ -59,22 +60,12 @@ pub(super) struct Channels {
     scratch: Vec<u8>,
 }
 
-impl Default for Channels {
-    fn default() -> Channels {
-        Channels {
-            allowed: FIRST_STREAMS,
-            senders: HashMap::new(),
-            receivers: HashMap::new(),
-            readable: VecDeque::new(),
-            waiting: VecDeque::new(),
-            ready: VecDeque::new(),
-            queued_bytes: 0,
-            scratch: Vec::new(),
-        }
-    }
-}
-
 impl Channels {
+    /// Streams that the peer may have open at once.
+    fn allowed(&self) -> u32 {
+        FIRST_STREAMS << self.doublings
+    }
+
     pub(super) fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
@@ -208,9 +199,9 @@ impl Channels {
                     self.receivers.insert(id, Receiver::new(ChannelOf::Unread(VarintReader::default())));
                     self.list(id);
                 }
-                while self.allowed < MAX_STREAMS && self.receivers.len() > self.allowed as usize / 2 {
-                    self.allowed *= 2;
-                    conn.set_max_concurrent_streams(Dir::Bi, VarInt::from_u32(self.allowed));
+                while self.allowed() < MAX_STREAMS && self.receivers.len() > self.allowed() as usize / 2 {
+                    self.doublings += 1;
+                    conn.set_max_concurrent_streams(Dir::Bi, VarInt::from_u32(self.allowed()));
                 }
             }
             StreamEvent::Readable { id } => self.list(id),
