@@ -309,6 +309,11 @@ impl Away {
                 *self.counts.gone_home.entry(reason.clone()).or_default() += 1;
                 self.bring_key(key, reason.clone(), Some(reason));
             }
+            FromBody::Leave(reason) => {
+                self.bring_key(key, reason, None);
+            }
+            // Nobody asks for it yet.
+            FromBody::Usage { .. } => {}
             FromBody::CannotBring(why) => self.on_cannot_bring(key, &why),
             FromBody::Image(image) => self.on_image(key, &image),
             FromBody::Pages { start, bytes } => self.on_pages(key, start, &bytes),

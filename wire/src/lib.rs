@@ -7,12 +7,14 @@
 //! | [`link`] | the real thing: QUIC over UDP, driven by the caller's own poll loop |
 //! | [`memory`] | the same interface in memory with seeded delay and loss, for simulation |
 //! | [`identity`] | cluster CA, certificates, and what a peer's certificate must say |
+//! | [`local`] | what a node daemon and the programs of its own machine say |
 //! | [`frame`] | how whole frames travel on a byte stream |
 #![forbid(unsafe_code)]
 
 pub mod frame;
 pub mod identity;
 pub mod link;
+pub mod local;
 pub mod memory;
 pub mod message;
 pub mod session;

@@ -304,6 +304,15 @@ pub enum FromBody<'a> {
     Refused(String),
     /// It must come home: the stay reason. Home answers with `Bring`.
     GoHome(String),
+    /// The node wants it gone, in words for the user: home brings it back, and it may go elsewhere.
+    Leave(String),
+    /// What it has used so far, about once a second while it changes.
+    Usage {
+        /// User and system time of this body in nanoseconds.
+        cpu_ns: u64,
+        /// Resident memory in KiB.
+        memory_kib: u64,
+    },
     /// The image; pages follow, then `PagesEnd`.
     Image(ByteBuf),
     /// See [`ToBody::Pages`].
