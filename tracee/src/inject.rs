@@ -7,7 +7,7 @@
 //! a filter traps is stepped through.
 
 use crate::ptrace::Resume;
-use crate::regs::{Regs, SYSCALL_LEN};
+use crate::regs::{Regs, SYSCALL, SYSCALL_LEN};
 use crate::wait::{self, CpuTime};
 use crate::{Errno, Event, Running, Stop, Stopped, Tid};
 
@@ -249,13 +249,8 @@ pub fn step_out(thread: Stopped, range: (u64, u64)) -> Result<Stopped, InjectErr
 /// At the stop before a signal is delivered: whether the thread is half-way through a function of the vDSO in `range`. At a
 /// system call there it is not, nor behind one that a signal has ended: what is left to do needs no data pages.
 pub fn is_half_way(thread: &Stopped, range: (u64, u64)) -> bool {
-    const SYSCALL: [u8; SYSCALL_LEN as usize] = [0x0f, 0x05];
-    let mut next = [0; SYSCALL_LEN as usize];
     thread.regs().is_ok_and(|regs| {
-        (range.0..range.1).contains(&regs.rip)
-            && regs.call().is_none()
-            && crate::memory::read_exact(thread.tid(), regs.rip, &mut next).is_ok()
-            && next != SYSCALL
+        (range.0..range.1).contains(&regs.rip) && regs.call().is_none() && !thread.is_at_syscall(&regs)
     })
 }
 
@@ -283,7 +278,7 @@ pub fn vdso_site(tid: Tid, vdso_start: u64, vdso_end: u64) -> Result<u64, Errno>
     let got = crate::memory::read(tid, vdso_start, &mut code);
     code[..got]
         .windows(2)
-        .position(|pair| pair == [0x0f, 0x05])
+        .position(|pair| pair == SYSCALL)
         .map(|at| vdso_start + at as u64)
         .ok_or(Errno(libc::ENOEXEC))
 }

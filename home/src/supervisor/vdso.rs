@@ -17,8 +17,10 @@ impl Supervisor {
     pub(super) fn leave_vdso(&mut self, at: &Stopped, number: i32) -> bool {
         let Some(bytes) = self.elsewhere.node.as_ref().map(Away::vdso_bytes) else { return false };
         let (tid, bit) = (at.tid(), signal::bit(number.clamp(1, 64)));
-        let pid = self.table.threads.get(&tid).map(|thread| thread.pid);
-        let Some((start, pid)) = procfs::vdso(tid).zip(pid) else { return false };
+        let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return false };
+        let Some(process) = self.table.processes.get_mut(&pid) else { return false };
+        process.vdso = process.vdso.or_else(|| procfs::vdso(tid));
+        let Some(start) = process.vdso else { return false };
         let range = (start, start + bytes);
         if signal::FAULTS & bit != 0
             || !is_half_way(at, range)
