@@ -9,6 +9,7 @@ mod deputy;
 mod nearness;
 mod node;
 mod out;
+mod precopy;
 mod serve;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -27,6 +28,7 @@ use wire::{Channel, Link, LinkError, message};
 pub use deputy::{Deputy, Process};
 pub use node::NodeError;
 pub use out::{NotSent, settle_exec};
+pub use precopy::NotCopied;
 
 use crate::content::Contents;
 use deputy::{Phase, State};
@@ -40,6 +42,13 @@ pub enum Action {
         parent: Tid,
         /// Its pid.
         child: Tid,
+    },
+    /// What a process at home still would have to send is little: stop it and send it out.
+    Copied {
+        /// Its pid.
+        pid: Tid,
+        /// Why it moves.
+        reason: String,
     },
     /// A process is at home again, its threads stopped and whole. Resume them.
     CameHome {
@@ -127,6 +136,8 @@ pub struct Away {
     next_key: u64,
     actions: VecDeque<Action>,
     sending: VecDeque<Sending>,
+    /// Processes that run at home while their pages travel, by pid.
+    copies: HashMap<Tid, precopy::Precopy>,
     /// Bodies of processes that have just exec'ed, with [`Process::cpu_from`]: the fresh image may follow them.
     replaced: HashMap<Tid, (ProcessKey, Option<Cpu>)>,
     cpu: cpu::Ledger,
@@ -200,6 +211,7 @@ impl Away {
         }
         self.give_up_late(Instant::now());
         self.end_waits(Instant::now());
+        self.go_on_copying();
         self.send_contents()
     }
 
@@ -264,9 +276,9 @@ impl Away {
         std::mem::take(&mut self.child_came)
     }
 
-    /// Whether contents wait for the link to drain: then `drive` must be called again soon.
+    /// Whether contents or pages wait for the link to drain: then `drive` must be called again soon.
     pub fn has_backlog(&self) -> bool {
-        !self.sending.is_empty()
+        !self.sending.is_empty() || self.copies_wait()
     }
 
     fn tell(&mut self, key: ProcessKey, message: &ToBody) {
@@ -299,6 +311,11 @@ impl Away {
             return Ok(());
         }
         if !self.processes.contains_key(&key) {
+            match message {
+                FromBody::Prepared => self.on_prepared(key),
+                FromBody::Refused(why) => self.on_copy_refused(key, &why),
+                _ => {}
+            }
             return Ok(());
         }
         match message {
@@ -323,7 +340,7 @@ impl Away {
                     self.interrupt_call(tid);
                 }
             }
-            FromBody::Ended { .. } => {}
+            FromBody::Ended { .. } | FromBody::Prepared => {}
         }
         Ok(())
     }
@@ -364,6 +381,7 @@ impl Away {
             (pid, format!("node {} is lost ({why}): process {pid} was there and is killed", self.name))
         });
         let lost = lost.collect();
+        self.stop_copies(why);
         let leaving: Vec<_> = self.processes.values().map(|process| process.key).collect();
         for key in leaving {
             self.on_refused(key, why);

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use tracee::foothold::Foothold;
-use tracee::image::{FileRef, Image, Unfinished};
+use tracee::image::{FileRef, Image, Unfinished, hole_beside};
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Resume, Running, SigInfo, Stopped};
 use tracee::{Errno, Event, Stop, Tid, maps, memory, restore, wait};
@@ -179,7 +179,7 @@ impl Away {
         let foothold = process.foothold;
         let contents = &self.contents;
         let mut unreachable: Vec<[u8; 32]> = Vec::new();
-        restore::map(&mut injector, &image, |injector, file| {
+        restore::map(&mut injector, &image.vmas, |injector, file| {
             let fd = open(injector, &foothold, file)?;
             let right = fd.is_some_and(|fd| {
                 let opened = std::fs::metadata(format!("/proc/{pid}/fd/{fd}"));
@@ -442,7 +442,7 @@ fn make_room(injector: &mut Injector, process: &mut Process, image: &Image) -> R
     let no_room = Errno(12);
     if overlaps(area) {
         let bytes = area.1 - area.0;
-        let to = image.hole(bytes, &avoid).ok_or(no_room)?;
+        let to = hole_beside(&image.vmas, bytes, &avoid).ok_or(no_room)?;
         const MREMAP: i64 = 25;
         const MAYMOVE_FIXED: u64 = 3;
         injector.call("mremap", MREMAP, [area.0, bytes, bytes, MAYMOVE_FIXED, to, 0])?;
@@ -451,7 +451,7 @@ fn make_room(injector: &mut Injector, process: &mut Process, image: &Image) -> R
     if overlaps(process.foothold.range()) {
         let mut avoid = avoid;
         avoid.push((process.area_base, process.area_base + process.area.bytes()));
-        let to = image.hole(Foothold::BYTES, &avoid).ok_or(no_room)?;
+        let to = hole_beside(&image.vmas, Foothold::BYTES, &avoid).ok_or(no_room)?;
         let old = process.foothold;
         process.foothold = Foothold::install(injector, to)?;
         injector.call("munmap", MUNMAP, [old.base(), Foothold::BYTES, 0, 0, 0, 0])?;

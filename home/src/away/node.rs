@@ -88,6 +88,7 @@ impl Away {
             next_key: 0,
             actions: VecDeque::new(),
             sending: VecDeque::new(),
+            copies: HashMap::new(),
             replaced: HashMap::new(),
             cpu: Default::default(),
             nearness: super::nearness::Nearness::new(),

@@ -21,7 +21,7 @@ const REVISIT_LAST: Duration = Duration::from_secs(2);
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 
 /// Interrupted calls of threads.
-type Calls = HashMap<Tid, Unfinished>;
+pub(super) type Calls = HashMap<Tid, Unfinished>;
 
 /// What the supervisor keeps of the node beside the away processes themselves.
 #[derive(Default)]
@@ -120,7 +120,7 @@ impl Supervisor {
         away.link().deadline().into_iter().chain(away.move_deadline()).min()
     }
 
-    fn away_actions(&mut self) {
+    pub(super) fn away_actions(&mut self) {
         while let Some(action) = self.elsewhere.node.as_mut().and_then(Away::action) {
             self.away_action(action);
         }
@@ -136,6 +136,7 @@ impl Supervisor {
                     trace.born(child);
                 }
             }
+            Action::Copied { pid, reason } => self.copied(pid, &reason),
             Action::CameHome { pid, threads, stay, unfinished } => {
                 self.came_home(pid, threads, stay, &unfinished)
             }
@@ -184,6 +185,10 @@ impl Supervisor {
                 trace.moved(pid, &format!("not moved {} -> {}: {why}", report.from, report.to));
             }
             self.console.verbose(format_args!("process {pid} stays at {}: {why}", report.from));
+            if self.table.processes.get(&pid).is_some_and(|p| matches!(p.stay, Some(StayReason::Because(_))))
+            {
+                self.revisit_later(pid, REVISIT_FIRST);
+            }
         } else {
             if report.to != "home" {
                 self.set_place(pid);
@@ -242,7 +247,7 @@ impl Supervisor {
     }
 
     /// Lets a thread go on here that was elsewhere or about to go.
-    fn go_on_at_home(&mut self, stopped: Stopped, unfinished: &Calls) {
+    pub(super) fn go_on_at_home(&mut self, stopped: Stopped, unfinished: &Calls) {
         if let Some(call) = unfinished.get(&stopped.tid()) {
             self.take_up(&stopped, call);
         }
@@ -364,11 +369,20 @@ impl Supervisor {
         shared.map(|other| format!("it shares its memory with process {other} until one of them calls exec"))
     }
 
-    /// Sends a process out that runs at home.
+    /// Sends a process out that runs at home: at once, or, if it has much memory, when that is there.
     fn send_running(&mut self, pid: Tid, reason: &str) -> Result<(), String> {
         if let Some(why) = self.shares_memory(pid) {
             return Err(why);
         }
+        if self.precopy(pid, reason)? {
+            return Ok(());
+        }
+        self.send_stopped(pid, reason)
+    }
+
+    /// Stops a process and makes its threads ready to leave, or to go on: those that stopped, what their calls have used
+    /// up, and why it cannot leave.
+    pub(super) fn stop_and_put_down(&mut self, pid: Tid) -> (Vec<Stopped>, Calls, Result<(), String>) {
         let asleep = self.asleep(pid);
         let (threads, stopped) = self.stop_process(pid);
         let mut unfinished = Calls::new();
@@ -380,6 +394,15 @@ impl Supervisor {
                 Err(why) => result = Err(why),
             }
         }
+        (threads, unfinished, result)
+    }
+
+    /// Stops a process and sends it out.
+    pub(super) fn send_stopped(&mut self, pid: Tid, reason: &str) -> Result<(), String> {
+        if let Some(why) = self.shares_memory(pid) {
+            return Err(why);
+        }
+        let (threads, unfinished, mut result) = self.stop_and_put_down(pid);
         if self.elsewhere.node.is_none() {
             result = Err("no node".into());
         }
