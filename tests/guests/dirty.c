@@ -163,7 +163,7 @@ int main(void)
 {
     static unsigned char block[PAGE];
     file = mkstemp(path);
-    CHECK(file >= 0);
+    CHECK(file >= 0 && unlink(path) == 0);
     for (size_t page = 0; page < 2 * PAGES; page++) {
         stamp(block, of_file(page));
         CHECK(write(file, block, PAGE) == PAGE);
@@ -174,7 +174,7 @@ int main(void)
     work(NULL);
     for (int i = 1; i < THREADS; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
-    CHECK(unlink(path) == 0);
+
     puts("all pages hold what they must");
     return 0;
 }
