@@ -116,6 +116,7 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
     Ok(Options {
         home_only: !arguments.loopback && arguments.on.is_none(),
         node: None,
+        identity: arguments.identity.clone(),
         foreign_vdso: arguments.foreign_vdso,
         trace_syscalls: arguments.trace_syscalls,
         trace_stderr: if arguments.trace_syscalls && trace_file.is_none() { stderr() } else { None },

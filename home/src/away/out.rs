@@ -132,8 +132,8 @@ impl Away {
         self.nearness.begin(pid);
         match self.capture(pid, threads, fresh, unfinished) {
             Ok((threads, image, ours, dispositions)) => {
-                let key = ProcessKey(self.key());
-                let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.key())).collect();
+                let key = ProcessKey(self.shared.key());
+                let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.shared.key())).collect();
                 let cpu_from = old.and_then(|(_, from)| from).unwrap_or(image.cpu.away);
                 let encoded = message::encode(&image);
                 let mut bytes = encoded.len() as u64;
@@ -160,8 +160,10 @@ impl Away {
                 }
                 let vdso = image.vdso;
                 let files = image.vmas.iter().filter_map(capture::file_of);
-                let files = files.filter_map(|file| self.contents.metadata(&file.content));
+                let contents = self.shared.contents.borrow();
+                let files = files.filter_map(|file| contents.metadata(&file.content));
                 let mapped = files.map(|metadata| (metadata.dev(), metadata.ino())).collect();
+                drop(contents);
                 let leaving =
                     Leaving { threads, image, since, frozen_at: since, reason: reason.into(), bytes };
                 self.processes.insert(
@@ -221,9 +223,10 @@ impl Away {
             let why = "it has no vDSO to be made to leave from";
             return Err(Failed::Stay(threads, Undo::default(), why.into()));
         };
-        let away = self.cpu.own(pid);
-        let away_of = |tid| self.cpu.thread(pid, tid);
-        let contents = &mut self.contents;
+        let cpu = self.shared.cpu.borrow();
+        let away = cpu.own(pid);
+        let away_of = |tid| cpu.thread(pid, tid);
+        let mut contents = self.shared.contents.borrow_mut();
         let vmas = capture::vmas(&mappings, &[], |mapping| {
             let named = contents.of_mapping(pid, mapping).map_err(CaptureError::Stay)?;
             named.ok_or_else(|| {
@@ -344,6 +347,14 @@ impl Away {
         }
     }
 
+    /// A process that has exec'ed does not go on here. Whether its body says yet what CPU time it has used:
+    /// [`Action::Counted`] follows then.
+    pub fn leave(&mut self, pid: Tid) -> bool {
+        let Some((old, from)) = self.replaced.remove(&pid) else { return false };
+        self.let_go(old, pid, from);
+        from.is_some()
+    }
+
     fn send_pages(&mut self, key: ProcessKey, pid: Tid, image: &Image) -> std::io::Result<u64> {
         let head = |start, len| message::encode_head(&ToBody::Pages { start, bytes: Cow::default() }, len);
         let mut reader = PageReader::open(pid)?;
@@ -375,7 +386,7 @@ impl Away {
         let pid = process.pid;
         self.nearness.begin(pid);
         let hollow = self.hollow(key, *leaving);
-        if self.threads.len() != 1 {
+        if !self.serves_one() {
             self.nearness.end();
         }
         match hollow {
@@ -466,7 +477,7 @@ impl Away {
         let Some(process) = self.processes.remove(&key) else { return };
         let Phase::Leaving(leaving) = process.phase else { return };
         if let Some(from) = process.cpu_from {
-            self.cpu.expect(key, process.pid, from);
+            self.shared.cpu.borrow_mut().expect(key, process.pid, from);
         }
         self.forget(&process.threads, process.pid, &SharedArea::none());
         let unfinished = unfinished_calls(&leaving.image);

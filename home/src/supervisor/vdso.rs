@@ -1,9 +1,10 @@
-//! Signals that come while a thread is inside home's vDSO, when bodies have another.
+//! Signals that come while a thread is inside home's vDSO. Bodies may have another, on a node that nobody knows of yet.
 
 use tracee::inject::{InjectError, postpone};
 use tracee::{Running, Stopped, Tid};
 
 use super::Supervisor;
+use crate::process::StayReason;
 use crate::procfs;
 
 /// SIGILL, SIGTRAP, SIGBUS, SIGFPE and SIGSEGV: of a fault, which is where it is. The process goes on from there anywhere,
@@ -15,16 +16,16 @@ impl Supervisor {
     /// and the process moves before the handler returns, it goes on in code that has no data where it is then. So the
     /// thread gets out first; the signal is pending again and comes at once. Whether that is so.
     pub(super) fn leave_vdso(&mut self, at: &Stopped, signal: i32) -> bool {
-        let Some(bytes) = self.elsewhere.node.as_ref().and_then(crate::away::Away::foreign_vdso) else {
-            return false;
-        };
         let tid = at.tid();
         let bit = 1u64 << (signal.clamp(1, 64) - 1);
         let Some((start, pid)) = procfs::vdso(tid).zip(self.table.threads.get(&tid).map(|thread| thread.pid))
         else {
             return false;
         };
-        let range = (start, start + bytes);
+        if self.table.processes.get(&pid).is_none_or(|process| process.stay == Some(StayReason::Asked)) {
+            return false;
+        }
+        let range = (start, start + self.vdso_bytes());
         let inside = at.regs().is_ok_and(|regs| (range.0..range.1).contains(&regs.rip));
         if !inside
             || FAULTS.contains(&signal)
