@@ -228,10 +228,12 @@ fn parent_and_child_apart(nodes: &mut TwoNodes) -> Result<()> {
 
 /// One process on each node and their parent at home: with B go those that are there, and no other.
 fn a_lost_node_takes_its_own(nodes: &mut TwoNodes) -> Result<()> {
-    let script = "perl -e '1 until -e q(go); print qq(ended\\n)' & a=$!; perl -e '1 until -e q(go)' & b=$!; \
+    let script = "perl -e '1 until -e q(go); print qq(ended\\n)' & a=$!; perl -e '$| = 1; print qq(b runs\\n); 1 until -e q(go)' & b=$!; \
          echo $b > b; echo ready; wait $b; echo b $?; wait $a; echo a $?";
     let mut run = nodes.start(&["bash", "-c", script])?;
     run.wait_for("ready\n", LIMIT)?;
+    // One that is on its way when the node is lost does not go down with it.
+    run.wait_for("b runs\n", LIMIT)?;
     let b: i32 = std::fs::read_to_string(nodes.sandbox.path("work/b"))?.trim().parse()?;
     let control = Control::new(&nodes.sandbox)?;
     control.migrate(run.pid(), "home")?;
