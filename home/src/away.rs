@@ -121,8 +121,6 @@ pub struct Counts {
 pub struct Away {
     link: Link,
     name: String,
-    /// See [`Away::foreign_vdso`].
-    foreign_vdso: Option<u64>,
     shared: Shared,
     processes: HashMap<ProcessKey, Process>,
     pids: HashMap<Tid, ProcessKey>,
@@ -156,11 +154,6 @@ impl Away {
     /// The node's name.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Bytes of home's [vdso] if bodies have only a copy of it; see [`tracee::vdso`].
-    pub fn foreign_vdso(&self) -> Option<u64> {
-        self.foreign_vdso
     }
 
     /// The link, for its descriptor and deadline.

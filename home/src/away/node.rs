@@ -42,7 +42,6 @@ pub struct Meeting {
     /// This machine, once it has said hello.
     machine: Option<Machine>,
     name: Option<String>,
-    foreign_vdso: Option<u64>,
     until: Instant,
 }
 
@@ -51,7 +50,7 @@ impl Meeting {
     pub fn new(link: Link, user: &str, begin: Begin, shared: Shared) -> Meeting {
         let until = Instant::now() + READY_TIMEOUT;
         let user = user.into();
-        Meeting { link, user, begin, shared, machine: None, name: None, foreign_vdso: None, until }
+        Meeting { link, user, begin, shared, machine: None, name: None, until }
     }
 
     /// The link, for its descriptor.
@@ -104,7 +103,6 @@ impl Meeting {
             vvar_bytes: own.vvar_bytes,
             random: random.map(|parameters| parameters.to_vec().into()),
         };
-        self.foreign_vdso = Some(own.code.len() as u64);
         Ok(self.link.send(Channel::CONTROL, message::encode(&vdso))?)
     }
 
@@ -122,7 +120,6 @@ impl Meeting {
         Away {
             link: self.link,
             name,
-            foreign_vdso: self.foreign_vdso,
             shared: self.shared,
             processes: HashMap::new(),
             pids: HashMap::new(),
