@@ -119,6 +119,7 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
     Ok(Options {
         home_only: !arguments.loopback && arguments.on.is_none(),
         node: None,
+        identity: arguments.identity.clone(),
         foreign_vdso: arguments.foreign_vdso,
         precopy_bytes: arguments.precopy_from.map(|mib| mib.saturating_mul(1 << 20)),
         trace_syscalls: arguments.trace_syscalls,

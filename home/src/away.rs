@@ -11,6 +11,7 @@ mod node;
 mod out;
 mod precopy;
 mod serve;
+mod shared;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
@@ -26,11 +27,11 @@ use wire::session::{
 use wire::{Channel, Link, LinkError, message};
 
 pub use deputy::{Deputy, Process};
-pub use node::NodeError;
+pub use node::{Meeting, NodeError};
 pub use out::{NotSent, settle_exec};
 pub use precopy::NotCopied;
+pub use shared::Shared;
 
-use crate::content::Contents;
 use deputy::{Phase, State};
 
 /// What the supervisor must do or know.
@@ -79,6 +80,8 @@ pub enum Action {
     },
     /// A move ended, well or not.
     Moved(Move),
+    /// The body of a process that has exec'ed, and did not stay on that node, has ended: its CPU time is counted.
+    Counted(Tid),
     /// A line for the user.
     Say(String),
     /// For the trace: a thread exists.
@@ -127,21 +130,20 @@ pub struct Counts {
 pub struct Away {
     link: Link,
     name: String,
-    vdso_bytes: u64,
-    contents: Contents,
+    shared: Shared,
     processes: HashMap<ProcessKey, Process>,
     pids: HashMap<Tid, ProcessKey>,
     threads: HashMap<Tid, Deputy>,
     keys: HashMap<ThreadKey, Tid>,
-    next_key: u64,
     actions: VecDeque<Action>,
     sending: VecDeque<Sending>,
     /// Processes that run at home while their pages travel, by pid.
     copies: HashMap<Tid, precopy::Precopy>,
     /// Bodies of processes that have just exec'ed, with [`Process::cpu_from`]: the fresh image may follow them.
     replaced: HashMap<Tid, (ProcessKey, Option<Cpu>)>,
-    cpu: cpu::Ledger,
     nearness: nearness::Nearness,
+    /// Other nodes have deputies too; see [`Away::drive`].
+    others: bool,
     /// A tracee has something to report that the poll loop does not know of.
     child_came: bool,
     /// Counts for the report.
@@ -165,11 +167,6 @@ impl Away {
         &self.name
     }
 
-    /// Bytes of home's [vdso].
-    pub fn vdso_bytes(&self) -> u64 {
-        self.vdso_bytes
-    }
-
     /// The link, for its descriptor and deadline.
     pub fn link(&self) -> &Link {
         &self.link
@@ -190,14 +187,25 @@ impl Away {
         self.actions.pop_front()
     }
 
-    fn key(&mut self) -> u64 {
-        self.next_key += 1;
-        self.next_key
+    /// Whether any process is here or on its way.
+    pub fn is_used(&self) -> bool {
+        !self.processes.is_empty() || !self.replaced.is_empty()
+    }
+
+    /// Whether any deputy is here.
+    pub fn has_deputies(&self) -> bool {
+        !self.threads.is_empty()
+    }
+
+    /// Whether the supervisor serves one deputy and no other.
+    fn serves_one(&self) -> bool {
+        self.threads.len() == 1 && !self.others
     }
 
     /// Takes in what has arrived on the link and sends what is due. Without `arrived` the socket is only looked at
-    /// when the link has something to do of its own.
-    pub fn drive(&mut self, arrived: bool) -> Result<(), LinkError> {
+    /// when the link has something to do of its own. `others` says whether other nodes have deputies.
+    pub fn drive(&mut self, arrived: bool, others: bool) -> Result<(), LinkError> {
+        self.others = others;
         let now = Instant::now();
         if arrived || self.link.wants_write() || self.link.deadline().is_some_and(|due| due <= now) {
             self.link.drive(now)?;
@@ -251,11 +259,13 @@ impl Away {
                 break;
             }
             let mut bytes = vec![0; CONTENT_PART_BYTES];
-            let got = self.contents.read(&sending.content, sending.offset, &mut bytes).unwrap_or(0);
+            let contents = self.shared.contents.borrow();
+            let got = contents.read(&sending.content, sending.offset, &mut bytes).unwrap_or(0);
             bytes.truncate(got);
             let part = ContentPart { content: sending.content, offset: sending.offset, bytes: bytes.into() };
             sending.offset += got as u64;
-            let size = self.contents.metadata(&part.content).map_or(0, |metadata| metadata.len());
+            let size = contents.metadata(&part.content).map_or(0, |metadata| metadata.len());
+            drop(contents);
             if got == 0 || sending.offset >= size {
                 self.sending.pop_front();
             }
@@ -289,7 +299,7 @@ impl Away {
     /// Ends a body that `pid` needs no more.
     fn let_go(&mut self, key: ProcessKey, pid: Tid, cpu_from: Option<Cpu>) {
         if let Some(from) = cpu_from {
-            self.cpu.expect(key, pid, from);
+            self.shared.cpu.borrow_mut().expect(key, pid, from);
         }
         self.tell(key, &ToBody::Release);
     }
@@ -301,10 +311,13 @@ impl Away {
             match self.processes.get_mut(&key) {
                 Some(process) => {
                     if let Some(from) = process.cpu_from.take() {
-                        self.cpu.report(process.pid, from, away);
+                        self.shared.cpu.borrow_mut().report(process.pid, from, away);
                     }
                 }
-                None => self.cpu.late(key, away),
+                None => {
+                    let counted = self.shared.cpu.borrow_mut().late(key, away);
+                    self.actions.extend(counted.map(Action::Counted));
+                }
             }
             // After the count: the parent may wait for the deputy as soon as it has ended.
             self.on_body_ended(key, status);

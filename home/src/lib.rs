@@ -14,5 +14,5 @@ pub mod supervisor;
 mod trace;
 
 pub use process::{Place, Process, StayReason, Thread, ThreadState};
-pub use stats::{Move, Stats};
+pub use stats::{Move, NodeStats, Stats};
 pub use supervisor::{Options, Supervisor, run};

@@ -2,7 +2,8 @@
 //!
 //! - `events` is what the loop waits for; `timers` is what it does at a given time;
 //! - `dispatch` is the one `match` over what ptrace reports; `births` and `ends` are its longer arms;
-//! - `hooks` are the points at which the away side takes part;
+//! - `hooks` are the points at which the away side takes part; `away` is what it does there, `nodes` whom it does it with,
+//!   `orders` what others want of it, `stops` how processes are stopped for it;
 //! - `repair` keeps ignored signals from changing what a program at home sees;
 //! - `setuid` and `tracers` let go of programs that must not be traced;
 //! - `precopy` moves processes with much memory;
@@ -15,10 +16,13 @@ mod dispatch;
 mod ends;
 mod events;
 mod hooks;
+mod nodes;
+mod orders;
 mod placement;
 mod precopy;
 mod repair;
 mod setuid;
+mod stops;
 mod timers;
 mod tracers;
 mod vdso;
@@ -27,6 +31,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use tracee::launch::{Handshake, STATUS_OWN_FAILURE};
@@ -36,6 +41,7 @@ use tracee::{Errno, Running, Tid, wait};
 pub use commands::{Command, ProcessLine};
 pub use dispatch::Next;
 pub use events::{Events, Source};
+pub use nodes::NodeIndex;
 pub use repair::Repair;
 pub(crate) use repair::{blocks_until_written, socket_timeout_of, timeout_kind};
 pub use timers::{Timer, Timers};
@@ -67,6 +73,8 @@ pub struct Options {
     pub stats_file: Option<File>,
     /// An established link to the node where the program shall compute.
     pub node: Option<wire::Link>,
+    /// Directory of the identity with which other nodes are reached; `None` for the user's own.
+    pub identity: Option<PathBuf>,
     /// The node's vDSO is to be taken for another kernel's.
     pub foreign_vdso: bool,
     /// Processes with so much memory of their own are copied while they run; none named means what is usual.
@@ -93,6 +101,9 @@ pub struct Supervisor {
     placement: placement::Placement,
     signals: Signals,
     stats_file: Option<File>,
+    identity_dir: Option<PathBuf>,
+    /// Nodes' vDSOs are to be taken for another kernel's.
+    foreign_vdso: bool,
     first_has_ended: bool,
     /// Threads of pid 1 that have been let go to their ends.
     leaving: HashSet<Tid>,
@@ -182,6 +193,8 @@ impl Supervisor {
             placement: placement::Placement::new(),
             signals,
             stats_file: options.stats_file,
+            identity_dir: options.identity,
+            foreign_vdso: options.foreign_vdso,
             first_has_ended: false,
             leaving: HashSet::new(),
             stop_asked: false,
@@ -192,26 +205,22 @@ impl Supervisor {
             stopping: None,
         };
         if let Some(link) = options.node {
-            let begin = wire::session::Begin {
-                trace_local: supervisor.trace.is_some(),
-                foreign_vdso: options.foreign_vdso,
-            };
-            let away = crate::away::Away::meet(link, &first.to_string(), begin)?;
-            supervisor.watch_node(away)?;
+            supervisor.meet_default(link)?;
         }
         Ok(supervisor)
     }
 
     fn work(&mut self) {
         let mut ready = Vec::new();
-        let (mut reports, mut link) = (true, true);
+        let mut links = Vec::new();
+        let (mut reports, mut all_links) = (true, true);
         loop {
             // What was not said to be there would only cost calls that find nothing.
             if reports {
                 self.take_reports();
             }
-            self.drive_away(link);
-            if self.elsewhere.node.as_mut().is_some_and(crate::away::Away::take_child_came) {
+            self.drive_nodes(&links, all_links);
+            if self.elsewhere.nodes.take_child_came() {
                 self.more_reports = true;
             }
             if self.table.processes.is_empty() || self.stop_asked {
@@ -227,9 +236,13 @@ impl Supervisor {
             }
             // A wake-up for nothing looks at everything.
             reports = self.more_reports || ready.is_empty() || ready.contains(&Source::Signals);
-            link = ready.is_empty() || ready.contains(&Source::Link);
+            all_links = ready.is_empty();
+            links.clear();
             for source in ready.drain(..) {
-                self.ready(source);
+                match source {
+                    Source::Link(node) => links.push(node),
+                    source => self.ready(source),
+                }
             }
             let now = Instant::now();
             while let Some(timer) = self.timers.due(now) {
@@ -243,13 +256,13 @@ impl Supervisor {
         if self.more_reports {
             return Some(Instant::now());
         }
-        [self.timers.next(), self.away_deadline()].into_iter().flatten().min()
+        [self.timers.next(), self.elsewhere.nodes.deadline()].into_iter().flatten().min()
     }
 
     fn ready(&mut self, source: Source) {
         match source {
             // Driven by the loop.
-            Source::Link => {}
+            Source::Link(_) => {}
             Source::Signals => {
                 if self.signals.take() & (1 << (SIGTERM - 1)) != 0 {
                     self.stop_asked = true;
@@ -300,7 +313,7 @@ impl Supervisor {
     /// itself: the kernel detaches the tracees of a tracer that ends.
     fn finish(&mut self) {
         self.count_away();
-        self.leave_node();
+        self.leave_nodes();
         if let Some(trace) = &mut self.trace {
             trace.flush();
         }

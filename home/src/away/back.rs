@@ -177,7 +177,7 @@ impl Away {
         keep.extend(process.vdso);
         restore::wipe(&mut injector, &keep)?;
         let foothold = process.foothold;
-        let contents = &self.contents;
+        let contents = self.shared.contents.borrow();
         let mut unreachable: Vec<[u8; 32]> = Vec::new();
         restore::map(&mut injector, &image.vmas, |injector, file| {
             // One that has been replaced or deleted is still open here.
@@ -202,7 +202,7 @@ impl Away {
                 continue;
             };
             let mut content = vec![0; (vma.end - vma.start) as usize];
-            if self.contents.read(&file.content, file.offset, &mut content).is_ok() {
+            if contents.read(&file.content, file.offset, &mut content).is_ok() {
                 restore::write_pages(pid, vma.start, &content)?;
             }
         }
@@ -242,9 +242,9 @@ impl Away {
                 self.tell(key, &ToBody::Release);
                 if let Some(process) = self.processes.remove(&key) {
                     if let Some(from) = process.cpu_from {
-                        self.cpu.report(pid, from, used);
+                        self.shared.cpu.borrow_mut().report(pid, from, used);
                     }
-                    self.cpu.came_home(pid, thread_times);
+                    self.shared.cpu.borrow_mut().came_home(pid, thread_times);
                     self.forget(&process.threads, pid, &process.area);
                 }
                 let ms = coming.since.elapsed().as_secs_f64() * 1e3;

@@ -261,7 +261,7 @@ impl Away {
         let Some(deputy) = self.threads.get(&tid) else { return false };
         let Some(process) = self.processes.get(&deputy.process) else { return false };
         let slot = deputy.slot;
-        let patient = !may_block && self.threads.len() == 1;
+        let patient = !may_block && self.serves_one();
         let mut child_came = false;
         let look = |area: &Area| {
             let mut yields = 0;
@@ -449,8 +449,8 @@ impl Away {
             return self.resume(tid, stopped, 0);
         }
         let first = Running::attached(child).stopped();
-        let thread_key = ThreadKey(self.key());
-        let process_key = if thread { parent_key } else { ProcessKey(self.key()) };
+        let thread_key = ThreadKey(self.shared.key());
+        let process_key = if thread { parent_key } else { ProcessKey(self.shared.key()) };
         let Some(process) = self.processes.get_mut(&parent_key) else { return };
         let Some(slot) = process.area.take() else {
             // More threads than the area has slots: refuse this one as the kernel would.
@@ -482,7 +482,7 @@ impl Away {
             let parent = self.processes.get(&parent_key).map_or(0, |parent| parent.pid);
             self.processes.insert(process_key, process);
             self.pids.insert(child, process_key);
-            self.cpu.born(child);
+            self.shared.born(child);
             self.actions.push_back(Action::Forked { parent, child });
         }
         if let Ok(mut regs) = first.regs() {

@@ -140,8 +140,8 @@ impl Away {
                         return Err(undo.make(pid, threads, format!("looking at its pages: {error}")));
                     }
                 };
-                let key = copied.as_ref().map_or_else(|| ProcessKey(self.key()), |copied| copied.key);
-                let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.key())).collect();
+                let key = copied.as_ref().map_or_else(|| ProcessKey(self.shared.key()), |copied| copied.key);
+                let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.shared.key())).collect();
                 let cpu_from = old.and_then(|(_, from)| from).unwrap_or(image.cpu.away);
                 let encoded = message::encode(&image);
                 let mut bytes = encoded.len() as u64;
@@ -169,8 +169,10 @@ impl Away {
                 }
                 let vdso = image.vdso;
                 let files = image.vmas.iter().filter_map(capture::file_of);
-                let files = files.filter_map(|file| self.contents.metadata(&file.content));
+                let contents = self.shared.contents.borrow();
+                let files = files.filter_map(|file| contents.metadata(&file.content));
                 let mapped = files.map(|metadata| (metadata.dev(), metadata.ino())).collect();
+                drop(contents);
                 let leaving = Leaving {
                     threads,
                     image,
@@ -242,8 +244,9 @@ impl Away {
             Ok(vmas) => vmas,
             Err(error) => return Err(Failed::Stay(threads, Undo::default(), error.to_string())),
         };
-        let away = self.cpu.own(pid);
-        let away_of = |tid| self.cpu.thread(pid, tid);
+        let cpu = self.shared.cpu.borrow();
+        let away = cpu.own(pid);
+        let away_of = |tid| cpu.thread(pid, tid);
         let Some(base) = hole(&taken(&mappings), Foothold::BYTES) else {
             return Err(Failed::Stay(threads, Undo::default(), "no room for the shim".into()));
         };
@@ -355,13 +358,22 @@ impl Away {
 
     /// The mappings of a process as an image has them.
     pub(super) fn vmas(&mut self, pid: Tid, mappings: &[maps::Mapping]) -> Result<Vec<Vma>, CaptureError> {
+        let mut contents = self.shared.contents.borrow_mut();
         capture::vmas(mappings, &[], |mapping| {
-            let named = self.contents.of_mapping(pid, mapping).map_err(CaptureError::Stay)?;
+            let named = contents.of_mapping(pid, mapping).map_err(CaptureError::Stay)?;
             named.ok_or_else(|| {
                 let path = String::from_utf8_lossy(&mapping.path).into_owned();
                 CaptureError::Stay(format!("mapping of {path}, which is not there any more"))
             })
         })
+    }
+
+    /// A process that has exec'ed does not go on here. Whether its body says yet what CPU time it has used:
+    /// [`Action::Counted`] follows then.
+    pub fn leave(&mut self, pid: Tid) -> bool {
+        let Some((old, from)) = self.replaced.remove(&pid) else { return false };
+        self.let_go(old, pid, from);
+        from.is_some()
     }
 
     /// Sends the pages, or what a pre-copy has left of them.
@@ -406,7 +418,7 @@ impl Away {
         let pid = process.pid;
         self.nearness.begin(pid);
         let hollow = self.hollow(key, *leaving);
-        if self.threads.len() != 1 {
+        if !self.serves_one() {
             self.nearness.end();
         }
         match hollow {
@@ -497,7 +509,7 @@ impl Away {
         let Some(process) = self.processes.remove(&key) else { return };
         let Phase::Leaving(leaving) = process.phase else { return };
         if let Some(from) = process.cpu_from {
-            self.cpu.expect(key, process.pid, from);
+            self.shared.cpu.borrow_mut().expect(key, process.pid, from);
         }
         self.forget(&process.threads, process.pid, &SharedArea::none());
         let unfinished = unfinished_calls(&leaving.image);

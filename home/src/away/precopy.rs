@@ -127,7 +127,7 @@ impl Away {
         };
         let now = Instant::now();
         let copy = Precopy {
-            key: ProcessKey(self.key()),
+            key: ProcessKey(self.shared.key()),
             tracker,
             reader,
             outline,

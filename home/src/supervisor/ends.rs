@@ -68,6 +68,7 @@ impl Supervisor {
             self.on_thread_end(tid);
             self.table.remove_thread(tid);
         } else {
+            self.forget_moves(tid);
             self.answer_waiting(tid, &Reply::Failed("not possible: it has ended".into()));
         }
     }

@@ -3,7 +3,8 @@
 use tracee::Tid;
 
 use super::Supervisor;
-use crate::away::{Away, NotCopied};
+use super::nodes::NodeIndex;
+use crate::away::NotCopied;
 use crate::procfs;
 
 /// Memory of its own from which on a process is copied while it runs: at the 0.5 GB/s of a fast link it would be stopped
@@ -13,16 +14,15 @@ pub(super) const PRECOPY_BYTES: u64 = 16 << 20;
 impl Supervisor {
     /// Begins to copy a process that runs at home to the node, if that is worth it: then the move itself follows when
     /// little is left. Whether that is so.
-    pub(super) fn precopy(&mut self, pid: Tid, reason: &str) -> Result<bool, String> {
-        let Some(away) = &self.elsewhere.node else { return Ok(false) };
-        if away.is_copying(pid) {
+    pub(super) fn precopy(&mut self, pid: Tid, node: NodeIndex, reason: &str) -> Result<bool, String> {
+        if self.elsewhere.nodes.copier(pid).is_some() {
             return Err("it is moving already".into());
         }
         if procfs::own_bytes(pid).is_none_or(|bytes| bytes < self.precopy_bytes) {
             return Ok(false);
         }
         let (mut threads, unfinished, stopped) = self.stop_and_put_down(pid);
-        let begun = match (stopped, &mut self.elsewhere.node) {
+        let begun = match (stopped, self.elsewhere.nodes.get(node)) {
             (Ok(()), Some(away)) if !threads.is_empty() => {
                 let leader = threads.remove(0);
                 match away.precopy(pid, leader, unfinished.get(&pid), reason) {
@@ -55,15 +55,16 @@ impl Supervisor {
     }
 
     /// Little is left: the move itself.
-    pub(super) fn copied(&mut self, pid: Tid, reason: &str) {
-        if let Err(why) = self.send_stopped(pid, reason) {
+    pub(super) fn copied(&mut self, pid: Tid, node: NodeIndex, reason: &str) {
+        if let Err(why) = self.send_stopped(pid, node, reason) {
             self.stop_copy(pid, &why);
         }
     }
 
     /// A process that is being copied has ended, or has become another program.
     pub(super) fn stop_copy(&mut self, pid: Tid, why: &str) {
-        if let Some(away) = self.elsewhere.node.as_mut().filter(|away| Away::is_copying(away, pid)) {
+        let nodes = &mut self.elsewhere.nodes;
+        if let Some(away) = nodes.copier(pid).and_then(|index| nodes.get(index)) {
             away.stop_copy(pid, why);
             self.away_actions();
         }
