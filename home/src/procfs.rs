@@ -97,6 +97,14 @@ pub fn open_view(pid: Tid) -> Option<String> {
     })
 }
 
+/// Whether a process has a signalfd open: what it reads by that must be pending where the descriptor is.
+pub fn has_signalfd(pid: Tid) -> bool {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| {
+        fs::read_link(entry.path()).is_ok_and(|path| path.as_os_str() == "anon_inode:[signalfd]")
+    })
+}
+
 /// The O_* flags of an open descriptor.
 pub fn descriptor_flags(pid: Tid, fd: i32) -> Option<u32> {
     let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;

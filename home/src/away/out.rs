@@ -21,7 +21,8 @@ use super::back::unfinished_calls;
 use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
 use super::precopy::{Prepared, pages};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
-use crate::process::{INIT, INIT_STAYS, options};
+use crate::process::{INIT, INIT_STAYS, SIGNALFD_STAYS, options};
+use crate::procfs;
 
 /// Slots whose windows a deputy maps: threads of it and its forks until they exec. Address space only, 8 MiB each.
 const SLOTS: u64 = 512;
@@ -228,6 +229,9 @@ impl Away {
     ) -> Result<(Vec<Stopped>, Image, Ours, Dispositions), Failed> {
         if pid == INIT {
             return Err(Failed::Stay(threads, Undo::default(), INIT_STAYS.into()));
+        }
+        if procfs::has_signalfd(pid) {
+            return Err(Failed::Stay(threads, Undo::default(), SIGNALFD_STAYS.into()));
         }
         let mappings = match if fresh { maps::read(pid) } else { maps::read_with_flags(pid) } {
             Ok(mappings) => mappings,

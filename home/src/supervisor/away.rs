@@ -11,7 +11,7 @@ use super::orders::Orders;
 use super::{Next, Supervisor, Timer};
 use crate::away::{Action, Move, NotSent, Shared, settle_exec};
 use crate::control::Reply;
-use crate::process::{INIT, INIT_STAYS, Place, Process, StayReason, ThreadState};
+use crate::process::{INIT, INIT_STAYS, Place, Process, SIGNALFD_STAYS, StayReason, ThreadState};
 use crate::procfs;
 
 /// A process that came home for a call is looked at again after this long, then after twice as long, and so on.
@@ -48,6 +48,9 @@ fn stay_reason(pid: Tid) -> Option<String> {
     }
     if let Some(path) = procfs::open_view(pid) {
         return Some(format!("{path} is open"));
+    }
+    if procfs::has_signalfd(pid) {
+        return Some(SIGNALFD_STAYS.into());
     }
     if procfs::has_cpu_timer(pid) {
         return Some("it has a timer on CPU time".into());
