@@ -42,6 +42,8 @@ pub(crate) struct Process {
     pub(crate) vfork_parent: Option<Tid>,
     /// CPU time of the process before this body.
     pub(crate) used: CpuUsed,
+    /// CPU time of this body in nanoseconds and its memory in KiB, as home was told last.
+    pub(crate) told: (u64, u64),
 }
 
 /// Where a process is in its life here.

@@ -84,6 +84,7 @@ impl Session {
                 overruns: Default::default(),
                 frozen: false,
                 vfork_parent: None,
+                told: (0, 0),
                 used,
             },
         );
@@ -306,6 +307,8 @@ impl Session {
         if matches!(process.phase, Phase::Built) {
             process.phase = Phase::Alive;
         }
+        self.be_guest(key);
+        self.usage.begin();
         self.resume_held(key)
     }
 

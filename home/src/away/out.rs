@@ -1,6 +1,7 @@
 //! Leaving home: capture, send, and, once the node has built the body, hollow the process into a deputy.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
@@ -19,7 +20,7 @@ use wire::message;
 use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 
 use super::back::unfinished_calls;
-use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
+use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State, Told};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
 use crate::process::{INIT, INIT_STAYS, options};
 
@@ -183,6 +184,8 @@ impl Away {
                         released: false,
                         giving_up: false,
                         cpu_from: Some(cpu_from),
+                        told: Told::default(),
+                        forwarded: Cell::new(0),
                     },
                 );
                 self.pids.insert(pid, key);
