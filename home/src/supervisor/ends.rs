@@ -26,6 +26,7 @@ impl Supervisor {
         }
         if let Ok(time) = clock::process_cpu_time(tid) {
             self.stats.cpu_seconds.home += time.as_secs_f64();
+            self.tell_end(tid, time);
         }
         self.on_process_end(tid, event);
         if (self.table.processes.len() == 1 || tid == INIT)

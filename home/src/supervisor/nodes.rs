@@ -152,11 +152,12 @@ impl Nodes {
         self.nodes.values().filter_map(Node::deadline).min()
     }
 
-    /// Ends what a process that has exec'ed has left behind on its node; where that is, if it says yet what it has used.
-    pub(super) fn leave(&mut self, pid: Tid) -> Option<NodeIndex> {
-        self.nodes.iter_mut().find_map(|(index, node)| match &mut node.session {
-            Session::Ready(away) => away.leave(pid).then_some(*index),
-            Session::Meeting(_) => None,
+    /// Ends what a process that has exec'ed has left behind on its node, unless it goes on there; whether that says
+    /// yet what it has used.
+    pub(super) fn leave(&mut self, pid: Tid, goes_to: Option<NodeIndex>) -> bool {
+        self.nodes.iter_mut().any(|(index, node)| match &mut node.session {
+            Session::Ready(away) if goes_to != Some(*index) => away.leave(pid),
+            _ => false,
         })
     }
 
@@ -199,7 +200,8 @@ impl Supervisor {
     pub(super) fn identity(&self) -> Result<Identity, String> {
         let dir = self.identity_dir.clone().or_else(wire::identity::default_dir);
         let dir = dir.ok_or("no home directory to look for an identity in (mosix-run --identity DIR)")?;
-        wire::identity::load(&dir, Role::User).map_err(|error| error.to_string())
+        let own = wire::identity::load(&dir, Role::User).map_err(|error| error.to_string());
+        own.or_else(|error| self.cluster_identity().cloned().ok_or(error))
     }
 
     fn hello(&self) -> Begin {
@@ -284,6 +286,7 @@ impl Supervisor {
         if let Some(known) = known {
             // By another address.
             away.farewell();
+            self.go_to_ready(index, known);
             return self.go_on_with_orders(index, known);
         }
         self.console.verbose(format_args!("node {} at {address} is ready", away.name()));
@@ -291,16 +294,19 @@ impl Supervisor {
             .nodes
             .nodes
             .insert(index, Node { address, name, session: Session::Ready(Box::new(away)) });
+        self.go_to_ready(index, index);
         self.go_on_with_orders(index, index);
     }
 
     /// A node or its link is gone, or it was never ready.
     fn lose(&mut self, index: NodeIndex, why: &str) {
+        let name = self.elsewhere.nodes.name(index);
         let lost = match self.elsewhere.nodes.get(index) {
             Some(away) => away.lose(why),
             None => {
                 self.elsewhere.nodes.remove(index);
-                return self.give_up_orders(index, why);
+                self.console.verbose(format_args!("node {name}: {why}"));
+                return self.give_up_orders(index, &format!("node {name}: {why}"));
             }
         };
         for (pid, line) in &lost {
