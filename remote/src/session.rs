@@ -90,6 +90,8 @@ pub(crate) struct Session {
     /// Where home's vDSO is not this machine's.
     pub(crate) trampolines: Option<Trampolines>,
     pub(crate) priority: Priority,
+    /// What the sandbox's group of tasks has.
+    pub(crate) group_nice: i32,
     pub(crate) usage: Usage,
 }
 
@@ -147,6 +149,7 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path, priority: Priority) -> Re
         waits: Vec::new(),
         trampolines,
         priority,
+        group_nice: 0,
         usage: Usage::default(),
     };
     let ended = session.run(&signals);

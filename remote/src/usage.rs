@@ -40,6 +40,7 @@ impl Session {
         if self.usage.due.is_none_or(|due| due > now) {
             return Ok(());
         }
+        self.set_group();
         let alive = self.processes.values().filter(|process| matches!(process.phase, Phase::Alive));
         let keys: Vec<ProcessKey> = alive.map(|process| process.key).collect();
         let mut changed = false;

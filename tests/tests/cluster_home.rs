@@ -52,7 +52,9 @@ fn trials() -> Result<Vec<suite::Trial>> {
     Ok(trials)
 }
 
-const AT_HOME: [(&str, fn(&Sandbox) -> Result<()>); 5] = [
+type AtHomeTest = fn(&Sandbox) -> Result<()>;
+
+const AT_HOME: [(&str, AtHomeTest); 5] = [
     ("nobody_there", nobody_there),
     ("advice", advice),
     ("mute_from_the_start", mute_from_the_start),
@@ -281,7 +283,8 @@ fn placed(with: &WithNodes) -> Result<()> {
         Request::Place { job } => place(job, Target::Home),
         _ => Vec::new(),
     })?;
-    let perl = "$| = 1; my @m = (7) x 4e6; print qq($$\\n); $x++ until -e q(go); print qq(end\\n)";
+    let perl =
+        "$| = 1; my @m = (7) x 4e6; print qq($$\\n); until (-e q(go)) {$x++ for 1..300000} print qq(end\\n)";
     let script = format!("perl -e '{perl}'; echo status $?");
     let mut run = with.start(&daemon, &["bash", "-c", &script])?;
     run.wait_for("\n", LIMIT)?;
@@ -323,8 +326,7 @@ fn ordered_about(with: &WithNodes) -> Result<()> {
         Request::Wish { pid, node } => vec![Reply::Refused { pid: *pid, why: format!("{node} is full") }],
         _ => Vec::new(),
     })?;
-    let script =
-        "$| = 1; print qq(ready\\n); while (<>) {$x = ($x * 31 + $_) % 65521 for 1..1000; print qq($x\\n)}";
+    let script = "$| = 1; print qq(ready\\n); while (my $n = <>) {$x = ($x * 31 + $n) % 65521 for 1..1000; print qq($x\\n)}";
     let mut run = with.start(&daemon, &["perl", "-e", script])?;
     run.wait_for("ready\n", LIMIT)?;
     let pid = run.pid();

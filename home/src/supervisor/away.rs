@@ -58,8 +58,10 @@ fn stay_reason(pid: Tid) -> Option<String> {
     if tracee::capture::signal_sets(pid).is_ok_and(|sets| sets.ignored & tracee::signal::bit(SIGTRAP) != 0) {
         return Some("it ignores SIGTRAP, which a move could not keep".into());
     }
-    let mappings = tracee::maps::read(pid).ok()?;
-    let shared = mappings.iter().find(|mapping| mapping.shared)?;
+    // The flags are dear, and few processes share anything.
+    let shares = tracee::maps::read(pid).ok()?.iter().any(|mapping| mapping.shared);
+    let mappings = if shares { tracee::maps::read_with_flags(pid).ok()? } else { Vec::new() };
+    let shared = mappings.iter().find(|mapping| mapping.shared && !mapping.is_view())?;
     let name =
         if shared.inode == 0 { "anonymous memory".into() } else { String::from_utf8_lossy(&shared.path) };
     Some(format!("shared mapping of {name}"))

@@ -152,16 +152,11 @@ impl Supervisor {
     /// Does what is due.
     pub(super) fn drive_cluster(&mut self, now: Instant) {
         let Some(cluster) = &mut self.cluster else { return };
-        match &mut cluster.state {
-            State::Greeted { until, .. } if *until <= now => self.daemon_is_gone(),
-            State::Welcome(_) if cluster.mute_since.is_some_and(|since| since + MUTE <= now) => {
-                self.daemon_is_gone()
-            }
-            State::Greeted { daemon, .. } | State::Welcome(daemon) if daemon.has_unsent() => {
-                if daemon.flush().is_err() {
-                    self.daemon_is_gone();
-                }
-            }
+        let mute = cluster.mute_since.is_some_and(|since| since + MUTE <= now);
+        let deaf = cluster.daemon().is_some_and(|daemon| daemon.flush().is_err());
+        match &cluster.state {
+            State::Greeted { until, .. } if deaf || *until <= now => self.daemon_is_gone(),
+            State::Welcome(_) if deaf || mute => self.daemon_is_gone(),
             State::Welcome(_) if cluster.report_at <= now => self.report_jobs(now),
             State::Gone { again } if *again <= now => self.reach_daemon(now),
             _ => {}
