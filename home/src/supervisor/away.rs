@@ -224,9 +224,9 @@ impl Supervisor {
             }
             return;
         }
-        // One that the node refused has never left: whoever sent it is told so.
-        let refused = stay.filter(|_| !was_away);
-        self.tell_place(pid, refused);
+        if was_away {
+            self.tell_place(pid, None);
+        }
         for stopped in threads {
             self.go_on_at_home(stopped, unfinished);
         }
@@ -269,6 +269,14 @@ impl Supervisor {
         if let Err(why) = self.send_running(pid, node, "the stay reason is gone") {
             self.stay(pid, why);
             self.revisit_later(pid, again);
+        }
+    }
+
+    /// A process at home that cannot leave as the daemon would have it: until the reason is gone that need not try again.
+    pub(super) fn stay_if_directed(&mut self, pid: Tid, why: &str) {
+        if self.is_directed() {
+            self.stay(pid, why.into());
+            self.revisit_later(pid, REVISIT_FIRST);
         }
     }
 

@@ -169,7 +169,7 @@ impl Supervisor {
         }
         let Some(cluster) = &mut self.cluster else { return };
         for (pid, _) in cluster.wishes.extract_if(.., |(_, until)| *until <= now).collect::<Vec<_>>() {
-            self.answer_waiting(pid, &not_possible("the node daemon does not answer"));
+            self.answer_askers(pid, &not_possible("the node daemon does not answer"));
         }
     }
 
@@ -194,7 +194,7 @@ impl Supervisor {
             self.let_go(pid);
         }
         for (pid, _) in wishes {
-            self.answer_waiting(pid, &not_possible("the node daemon is gone"));
+            self.answer_askers(pid, &not_possible("the node daemon is gone"));
         }
     }
 
@@ -227,7 +227,7 @@ impl Supervisor {
                 if let Some(cluster) = &mut self.cluster {
                     cluster.wishes.retain(|(wish, _)| *wish != pid);
                 }
-                self.answer_waiting(pid, &not_possible(&why));
+                self.answer_askers(pid, &not_possible(&why));
             }
             Reply::Failed(why) => {
                 self.console.verbose(format_args!("the node daemon says: {why}"));
@@ -318,15 +318,12 @@ impl Supervisor {
             _ => false,
         };
         if there {
-            self.answer_waiting(pid, &control::Reply::Done);
+            self.answer_askers(pid, &control::Reply::Done);
             return self.tell_place(pid, None);
         }
         match self.target(to).and_then(|to| self.order(pid, to, why)) {
             Ok(()) => self.elsewhere.orders.wait(pid, Asker::Daemon),
-            Err(why) => {
-                self.answer_waiting(pid, &not_possible(&why));
-                self.tell_place(pid, Some(why));
-            }
+            Err(why) => self.answer_waiting(pid, &not_possible(&why)),
         }
     }
 

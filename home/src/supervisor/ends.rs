@@ -70,7 +70,10 @@ impl Supervisor {
             self.table.remove_thread(tid);
         } else {
             self.forget_moves(tid);
-            self.answer_waiting(tid, &Reply::Failed("not possible: it has ended".into()));
+            let ended = "it has ended";
+            if self.answer_askers(tid, &Reply::Failed(format!("not possible: {ended}"))) {
+                self.tell_place(tid, Some(ended.into()));
+            }
         }
     }
 }

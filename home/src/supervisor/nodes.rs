@@ -16,6 +16,8 @@ use crate::stats::{Bytes, NodeStats, Stats};
 
 /// Sessions at a time. Each is a socket, and a process on its node.
 const SESSIONS_MAX: usize = 64;
+/// A session that was begun for a process and has none any more ends after this time: its node has only so many.
+const UNUSED: Duration = Duration::from_secs(60);
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 
 /// A session's number in this supervisor's life. It is not used again.
@@ -29,6 +31,8 @@ struct Node {
     /// The name that it was looked for by, if it was.
     name: Option<String>,
     session: Session,
+    /// Since when no process is there.
+    unused_since: Option<Instant>,
 }
 
 enum Session {
@@ -68,7 +72,10 @@ impl Node {
             Session::Ready(away) if away.link().wants_write() || away.has_backlog() => {
                 Some(Instant::now() + Duration::from_millis(1))
             }
-            Session::Ready(away) => away.link().deadline().into_iter().chain(away.move_deadline()).min(),
+            Session::Ready(away) => {
+                let unused = self.unused_since.map(|since| since + UNUSED);
+                [away.link().deadline(), away.move_deadline(), unused].into_iter().flatten().min()
+            }
         }
     }
 }
@@ -77,7 +84,7 @@ impl Nodes {
     fn add(&mut self, address: SocketAddr, name: Option<String>, session: Session) -> NodeIndex {
         self.last += 1;
         let index = NodeIndex(self.last);
-        self.nodes.insert(index, Node { address, name, session });
+        self.nodes.insert(index, Node { address, name, session, unused_since: None });
         index
     }
 
@@ -271,15 +278,32 @@ impl Supervisor {
             Session::Meeting(_) => return,
         };
         match driven {
-            Ok(()) => self.away_actions(),
+            Ok(()) => {
+                self.away_actions();
+                self.leave_unused(index);
+            }
             Err(why) => self.lose(index, &why),
+        }
+    }
+
+    fn leave_unused(&mut self, index: NodeIndex) {
+        if self.elsewhere.default == Some(index) {
+            return;
+        }
+        let Some(node) = self.elsewhere.nodes.nodes.get_mut(&index) else { return };
+        let Session::Ready(away) = &mut node.session else { return };
+        if away.is_used() {
+            node.unused_since = None;
+        } else if node.unused_since.get_or_insert_with(Instant::now).elapsed() >= UNUSED {
+            away.farewell();
+            self.elsewhere.nodes.remove(index);
         }
     }
 
     /// A node is ready.
     fn met(&mut self, index: NodeIndex) {
         let Some(node) = self.elsewhere.nodes.nodes.remove(&index) else { return };
-        let Node { address, name, session: Session::Meeting(meeting) } = node else { return };
+        let Node { address, name, session: Session::Meeting(meeting), .. } = node else { return };
         let mut away = meeting.met(name.as_deref());
         let nodes = self.elsewhere.nodes.ready();
         let known = nodes.into_iter().find(|(_, other)| other.name() == away.name()).map(|(index, _)| index);
@@ -290,10 +314,8 @@ impl Supervisor {
             return self.go_on_with_orders(index, known);
         }
         self.console.verbose(format_args!("node {} at {address} is ready", away.name()));
-        self.elsewhere
-            .nodes
-            .nodes
-            .insert(index, Node { address, name, session: Session::Ready(Box::new(away)) });
+        let node = Node { address, name, session: Session::Ready(Box::new(away)), unused_since: None };
+        self.elsewhere.nodes.nodes.insert(index, node);
         self.go_to_ready(index, index);
         self.go_on_with_orders(index, index);
     }

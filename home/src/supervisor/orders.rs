@@ -45,7 +45,7 @@ struct Onward {
 pub(super) enum Asker {
     /// `mosix migrate`.
     Control(Ticket),
-    /// The daemon. Where a process is it is told in any case.
+    /// The daemon, which is told in any case.
     Daemon,
 }
 
@@ -151,7 +151,11 @@ impl Supervisor {
                 if let Some(process) = self.table.processes.get_mut(&pid) {
                     process.stay = None;
                 }
-                self.send_running(pid, to, reason)
+                let sent = self.send_running(pid, to, reason);
+                if let Err(why) = &sent {
+                    self.stay_if_directed(pid, why);
+                }
+                sent
             }
             (to, Some(at)) => {
                 let Some(away) = self.elsewhere.nodes.get(at) else { return Err(MOVING.into()) };
@@ -211,16 +215,26 @@ impl Supervisor {
         }
     }
 
-    /// Answers those who wait for a move of this process.
+    /// A move of this process has ended. The daemon is told of every failure, whoever asked for what has failed: it may count
+    /// on the process.
     pub(super) fn answer_waiting(&mut self, pid: Tid, reply: &Reply) {
+        self.answer_askers(pid, reply);
+        if let Reply::Failed(why) = reply {
+            self.tell_place(pid, Some(why.clone()));
+        }
+    }
+
+    /// Answers those who wait for a move of this process; whether the daemon is one of them.
+    pub(super) fn answer_askers(&mut self, pid: Tid, reply: &Reply) -> bool {
         let answered = self.elsewhere.orders.waiting.extract_if(.., |(waits, _)| *waits == pid);
+        let mut daemon_waits = false;
         for (_, asker) in answered.collect::<Vec<_>>() {
-            match (asker, reply) {
-                (Asker::Control(ticket), reply) => self.reply(ticket, reply),
-                (Asker::Daemon, Reply::Failed(why)) => self.tell_place(pid, Some(why.clone())),
-                (Asker::Daemon, _) => {}
+            match asker {
+                Asker::Control(ticket) => self.reply(ticket, reply),
+                Asker::Daemon => daemon_waits = true,
             }
         }
+        daemon_waits
     }
 }
 
