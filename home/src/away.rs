@@ -26,13 +26,14 @@ use wire::session::{
 };
 use wire::{Channel, Link, LinkError, message};
 
+pub use cpu::Used;
 pub use deputy::{Deputy, Process};
 pub use node::{Meeting, NodeError};
 pub use out::{NotSent, settle_exec};
 pub use precopy::NotCopied;
 pub use shared::Shared;
 
-use deputy::{Phase, State};
+use deputy::{Phase, State, Told};
 
 /// What the supervisor must do or know.
 #[derive(Debug)]
@@ -192,6 +193,17 @@ impl Away {
         !self.processes.is_empty() || !self.replaced.is_empty()
     }
 
+    /// What a process that is here has used so far, as far as its node has told.
+    pub fn used(&self, pid: Tid) -> Option<Used> {
+        let process = self.processes.get(self.pids.get(&pid)?)?;
+        let before = self.shared.used(pid);
+        Some(Used {
+            cpu_ns: before.cpu_ns.max(process.told.cpu_ns),
+            memory_kib: (process.told.memory_kib > 0).then_some(process.told.memory_kib),
+            forwarded: before.forwarded + process.forwarded.get(),
+        })
+    }
+
     /// Whether any deputy is here.
     pub fn has_deputies(&self) -> bool {
         !self.threads.is_empty()
@@ -341,8 +353,11 @@ impl Away {
             FromBody::Leave(reason) => {
                 self.bring_key(key, reason, None);
             }
-            // Nobody asks for it yet.
-            FromBody::Usage { .. } => {}
+            FromBody::Usage { cpu_ns, memory_kib } => {
+                if let Some(process) = self.processes.get_mut(&key) {
+                    process.told = Told { cpu_ns, memory_kib };
+                }
+            }
             FromBody::CannotBring(why) => self.on_cannot_bring(key, &why),
             FromBody::Image(image) => self.on_image(key, &image),
             FromBody::Pages { start, bytes } => self.on_pages(key, start, &bytes),
@@ -379,6 +394,7 @@ impl Away {
             return;
         }
         let (key, from) = (process.key, process.cpu_from);
+        self.shared.cpu.borrow_mut().left(tid, process.forwarded.get(), process.told.cpu_ns);
         self.processes.remove(&key);
         self.pids.remove(&tid);
         self.let_go(key, tid, from);

@@ -48,6 +48,18 @@ pub fn cmdline(pid: Tid) -> Option<String> {
     Some(arguments.join(" ").trim_end().to_owned())
 }
 
+/// The file that a process runs. A deputy's is its body's too; a zombie has none.
+pub fn program(pid: Tid) -> Option<String> {
+    Some(fs::read_link(format!("/proc/{pid}/exe")).ok()?.to_string_lossy().into_owned())
+}
+
+/// Resident memory of a process in MiB, rounded up.
+pub fn resident_mib(pid: Tid) -> Option<u32> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    u32::try_from((pages * rustix::param::page_size() as u64).div_ceil(1 << 20)).ok()
+}
+
 /// The process that a thread belongs to.
 pub fn process_of(tid: Tid) -> Option<Tid> {
     status_field(&status(tid)?, "Tgid:")?.parse().ok()

@@ -11,10 +11,12 @@
 
 mod away;
 mod births;
+mod cluster;
 mod commands;
 mod dispatch;
 mod ends;
 mod events;
+mod held;
 mod hooks;
 mod nodes;
 mod orders;
@@ -34,10 +36,12 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use rustix::process::{Pid, getpriority_process, setpriority_process};
 use tracee::launch::{Handshake, STATUS_OWN_FAILURE};
 use tracee::signals::Signals;
 use tracee::{Errno, Running, Tid, wait};
 
+pub use cluster::DaemonOptions;
 pub use commands::{Command, ProcessLine};
 pub use dispatch::Next;
 pub use events::{Events, Source};
@@ -73,6 +77,10 @@ pub struct Options {
     pub stats_file: Option<File>,
     /// An established link to the node where the program shall compute.
     pub node: Option<wire::Link>,
+    /// Added to the nice value that processes have at home.
+    pub nice: i32,
+    /// The daemon that decides where processes go; without it and a node they stay at home.
+    pub daemon: Option<DaemonOptions>,
     /// Directory of the identity with which other nodes are reached; `None` for the user's own.
     pub identity: Option<PathBuf>,
     /// The node's vDSO is to be taken for another kernel's.
@@ -98,6 +106,7 @@ pub struct Supervisor {
     pub(crate) stats: Stats,
     pub(crate) trace: Option<Trace>,
     pub(crate) elsewhere: away::Elsewhere,
+    cluster: Option<cluster::Cluster>,
     placement: placement::Placement,
     signals: Signals,
     stats_file: Option<File>,
@@ -129,6 +138,14 @@ pub enum StartError {
     /// The node.
     #[error(transparent)]
     Node(#[from] crate::away::NodeError),
+    /// There must be a daemon, and is none.
+    #[error(
+        "no node daemon answers here: {0} (is mosixd running? or name the node by its address, HOST:PORT)"
+    )]
+    NoDaemon(#[source] io::Error),
+    /// The daemon says no.
+    #[error("the node daemon refuses: {0}")]
+    Refused(String),
 }
 
 fn seize_hint(errno: Errno) -> &'static str {
@@ -177,6 +194,11 @@ impl Supervisor {
             // It waits in a call of ours; the stop is where tracing of calls begins.
             running.interrupt().map_err(StartError::Seize)?;
         }
+        if options.nice != 0 {
+            let command = Pid::from_raw(first);
+            let nice = getpriority_process(command).map_err(io::Error::from)? + options.nice;
+            setpriority_process(command, nice).map_err(io::Error::from)?;
+        }
         let stay = options.home_only.then_some(StayReason::Asked);
         let mut table = Table::default();
         table.add_process(first, 0, stay, ThreadState::Running(running));
@@ -190,6 +212,7 @@ impl Supervisor {
             stats: Stats::default(),
             trace,
             elsewhere: away::Elsewhere::default(),
+            cluster: None,
             placement: placement::Placement::new(),
             signals,
             stats_file: options.stats_file,
@@ -206,6 +229,9 @@ impl Supervisor {
         };
         if let Some(link) = options.node {
             supervisor.meet_default(link)?;
+        }
+        if let Some(daemon) = options.daemon {
+            supervisor.join_cluster(daemon)?;
         }
         Ok(supervisor)
     }
@@ -248,6 +274,7 @@ impl Supervisor {
             while let Some(timer) = self.timers.due(now) {
                 self.timer(timer);
             }
+            self.drive_cluster(now);
         }
         self.finish();
     }
@@ -256,11 +283,15 @@ impl Supervisor {
         if self.more_reports {
             return Some(Instant::now());
         }
-        [self.timers.next(), self.elsewhere.nodes.deadline()].into_iter().flatten().min()
+        [self.timers.next(), self.elsewhere.nodes.deadline(), self.cluster_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn ready(&mut self, source: Source) {
         match source {
+            Source::Daemon => self.hear_daemon(),
             // Driven by the loop.
             Source::Link(_) => {}
             Source::Signals => {

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use remote::SessionError;
+use remote::{Priority, SessionError};
 use wire::{HANDSHAKE_TIMEOUT, Incoming, Link, LinkError};
 
 use crate::daemon::Settings;
@@ -43,7 +43,7 @@ pub(crate) fn run(incoming: Incoming, told: OwnedFd, settings: &Settings, refuse
     let pid = std::process::id();
     log::line(format_args!("session {pid} of {peer} begins"));
     let since = Instant::now();
-    let ended = remote::serve(link, &settings.name, &settings.cache);
+    let ended = remote::serve(link, &settings.name, &settings.cache, Priority::Guest);
     let seconds = since.elapsed().as_secs_f64();
     let how = match &ended {
         Ok(()) => String::new(),

@@ -42,6 +42,8 @@ pub(crate) struct Process {
     pub(crate) vfork_parent: Option<Tid>,
     /// CPU time of the process before this body.
     pub(crate) used: CpuUsed,
+    /// CPU time of this body in nanoseconds and its memory in KiB, as home was told last.
+    pub(crate) told: (u64, u64),
 }
 
 /// Where a process is in its life here.
@@ -244,6 +246,7 @@ impl Process {
             overruns: HashMap::new(),
             frozen: false,
             vfork_parent: None,
+            told: (0, 0),
             used: CpuUsed::default(),
             phase: Phase::Building(Box::new(building)),
         }

@@ -382,6 +382,8 @@ impl Session {
         if matches!(process.phase, Phase::Built) {
             process.phase = Phase::Alive;
         }
+        self.be_guest(key);
+        self.usage.begin();
         self.resume_held(key)
     }
 

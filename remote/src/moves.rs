@@ -39,6 +39,7 @@ impl Session {
             return self.say(key, &FromBody::CannotBring("its first thread has ended".into()));
         }
         process.phase = Phase::Stopping;
+        self.be_quick(key);
         // Calls that wait for home come back by themselves: home interrupts its deputies.
         let asking: Vec<_> =
             self.threads.iter().filter(|(_, thread)| asks_home(thread, key)).map(|(host, _)| *host).collect();
@@ -84,6 +85,7 @@ impl Session {
         if matches!(process.phase, Phase::Sent | Phase::Stopping) {
             process.phase = Phase::Alive;
         }
+        self.be_guest(key);
         self.resume_held(key)
     }
 

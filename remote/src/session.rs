@@ -26,6 +26,8 @@ use crate::body::{Ask, Early, Phase, Process, State, Thread};
 use crate::cache::{Cache, Progress};
 use crate::hello::hello;
 use crate::nearness::Nearness;
+use crate::priority::Priority;
+use crate::usage::Usage;
 use crate::{rules, vdso};
 
 /// Why a session ended other than by home's farewell.
@@ -87,11 +89,15 @@ pub(crate) struct Session {
     pub(crate) waits: Vec<(Instant, Tid)>,
     /// Where home's vDSO is not this machine's.
     pub(crate) trampolines: Option<Trampolines>,
+    pub(crate) priority: Priority,
+    /// What the sandbox's group of tasks has.
+    pub(crate) group_nice: i32,
+    pub(crate) usage: Usage,
 }
 
 /// Serves one home until it says farewell, the link is lost or SIGTERM comes. The calling process must have a single thread and no
 /// other children; it should end after this returns, and every body ends with it.
-pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionError> {
+pub fn serve(link: Link, name: &str, cache_dir: &Path, priority: Priority) -> Result<(), SessionError> {
     let signals =
         Signals::open(&[SIGCHLD, SIGTERM]).map_err(|errno| SessionError::System("signalfd", errno.into()))?;
     let cache = Cache::open(cache_dir).map_err(|error| SessionError::System("the content cache", error))?;
@@ -118,7 +124,7 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
     };
     let offsets = offsets(&own, &home);
     let clock_ahead_ns = offsets.monotonic_ns;
-    let sandbox = match Sandbox::create(&rules::filter(trace_local), offsets) {
+    let sandbox = match Sandbox::create(&rules::filter(trace_local), offsets, priority == Priority::Guest) {
         Ok(sandbox) => sandbox,
         Err(error) => {
             send(&mut link, Channel::CONTROL, &Control::Refused(error.to_string()))?;
@@ -142,6 +148,9 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path) -> Result<(), SessionErro
         clock_ahead_ns,
         waits: Vec::new(),
         trampolines,
+        priority,
+        group_nice: 0,
+        usage: Usage::default(),
     };
     let ended = session.run(&signals);
     session.end_all();
@@ -210,7 +219,9 @@ impl Session {
         let mut ready = Ready { link: true, children: true };
         loop {
             self.turn(children, ready)?;
-            self.end_waits(Instant::now());
+            let now = Instant::now();
+            self.end_waits(now);
+            self.tell_usage(now)?;
             ready = self.sleep(children)?;
         }
     }
@@ -252,7 +263,7 @@ impl Session {
     fn sleep(&mut self, children: &Signals) -> Result<Ready, SessionError> {
         let (now, mut wake) = (Instant::now(), self.link.deadline());
         let others = self.nearness.until().into_iter().chain(self.waits.iter().map(|(at, _)| *at));
-        for until in others {
+        for until in others.chain(self.usage.due()) {
             wake = Some(wake.map_or(until, |wake| wake.min(until)));
         }
         let timeout = wake.map(|at| at.saturating_duration_since(now));

@@ -196,6 +196,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// What belongs to it: its sessions, their sandboxes and bodies.
+    pub fn processes(&self) -> Vec<i32> {
+        crate::processes::below(self.keeper.pid())
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(rustix::process::kill_process(Pid::from_raw(self.pid).context("pid 0")?, signal)?)

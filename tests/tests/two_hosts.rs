@@ -128,11 +128,12 @@ struct TwoNodes {
 
 type TwoNodesTest = fn(&mut TwoNodes) -> Result<()>;
 
-const TWO_NODES: [(&str, TwoNodesTest); 4] = [
+const TWO_NODES: [(&str, TwoNodesTest); 5] = [
     ("moved_from_node_to_node", moved_from_node_to_node),
     ("parent_and_child_apart", parent_and_child_apart),
     ("a_lost_node_takes_its_own", a_lost_node_takes_its_own),
     ("a_node_that_is_not_there", a_node_that_is_not_there),
+    ("guests_stand_back", guests_stand_back),
 ];
 
 fn two_nodes(user: User, test: TwoNodesTest) -> Result<()> {
@@ -274,4 +275,44 @@ fn a_node_that_is_not_there(nodes: &mut TwoNodes) -> Result<()> {
     let outcome = run.finish(&nodes.sandbox, LIMIT)?;
     ensure!(outcome.status.success() && outcome.status.signal().is_none(), "{outcome:?}");
     Ok(())
+}
+
+/// Bodies have a low priority on their node, threads and children too; the guest sees the one that it has at home.
+fn guests_stand_back(nodes: &mut TwoNodes) -> Result<()> {
+    // sched_getscheduler(2)
+    let script = "$| = 1; fork; print getpriority(0, 0), q( ), syscall(145, 0), qq( ready\\n); <STDIN>;\n\
+         print getpriority(0, 0), qq( end\\n); wait";
+    let mut run = nodes.start(&["nice", "-n", "5", "perl", "-e", script])?;
+    run.wait_for("5 0 ready\n5 0 ready\n", LIMIT)?;
+    let nice = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // Field 19, after the name.
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(16)?.parse::<i32>().ok())
+    };
+    let bodies = nodes.a.processes().into_iter().filter(|pid| is_body(*pid)).collect::<Vec<_>>();
+    ensure!(bodies.len() == 2, "bodies: {bodies:?}");
+    for body in &bodies {
+        ensure!(nice(*body) == Some(10), "{body} has {:?}", nice(*body));
+        // Where the kernel groups tasks by session, their group stands back as well, as soon as an ordinary user may have it
+        // do so.
+        let group = || std::fs::read_to_string(format!("/proc/{body}/autogroup"));
+        let since = Instant::now();
+        while group().is_ok_and(|group| !group.ends_with("nice 10\n")) {
+            ensure!(since.elapsed() < Duration::from_secs(5), "{:?}", group());
+            std::thread::yield_now();
+        }
+    }
+    ensure!(nice(run.pid()) == Some(5), "at home {:?}", nice(run.pid()));
+    let control = Control::new(&nodes.sandbox)?;
+    control.migrate(run.pid(), "home")?;
+    run.close_stdin();
+    let outcome = run.finish(&nodes.sandbox, LIMIT)?;
+    ensure!(outcome.stdout.ends_with(b"5 end\n5 end\n"), "{outcome:?}");
+    Ok(())
+}
+
+/// A process of a sandbox that is traced: everything else there belongs to the node.
+fn is_body(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|tracer| tracer.trim() != "0"))
 }

@@ -87,7 +87,7 @@ fn stay_reason(mapping: &Mapping) -> Option<String> {
     if mapping.has_flag(b"ht") {
         return Some("huge TLB pages".into());
     }
-    if mapping.shared {
+    if mapping.shared && !mapping.is_view() {
         let what = if mapping.inode == 0 { "anonymous memory".to_string() } else { name() };
         return Some(format!("shared mapping of {what}"));
     }

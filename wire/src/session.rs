@@ -319,7 +319,7 @@ pub enum FromBody<'a> {
     Leave(String),
     /// What it has used so far, about once a second while it changes.
     Usage {
-        /// User and system time of this body in nanoseconds.
+        /// User and system time in nanoseconds that the process has used away, as in [`FromBody::Ended`].
         cpu_ns: u64,
         /// Resident memory in KiB.
         memory_kib: u64,

@@ -244,7 +244,10 @@ impl Away {
                     if let Some(from) = process.cpu_from {
                         self.shared.cpu.borrow_mut().report(pid, from, used);
                     }
-                    self.shared.cpu.borrow_mut().came_home(pid, thread_times);
+                    let mut cpu = self.shared.cpu.borrow_mut();
+                    cpu.came_home(pid, thread_times);
+                    cpu.left(pid, process.forwarded.get(), process.told.cpu_ns);
+                    drop(cpu);
                     self.forget(&process.threads, pid, &process.area);
                 }
                 let ms = coming.since.elapsed().as_secs_f64() * 1e3;

@@ -22,6 +22,17 @@ const SI_PID: u32 = 16;
 /// So many processes are remembered before those that are gone are looked for.
 const PROCESSES: usize = 1024;
 
+/// What a process has used away, and had made for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
+    /// User and system time in nanoseconds.
+    pub cpu_ns: u64,
+    /// Resident memory in KiB, of one that is away.
+    pub memory_kib: Option<u64>,
+    /// Calls that its deputy has made.
+    pub forwarded: u64,
+}
+
 type Outs = Vec<(u16, u32, ByteBuf)>;
 
 /// What is known of processes that are or have been away. Outlives them, until they are waited for.
@@ -41,6 +52,10 @@ struct Account {
     children: Cpu,
     /// Of its threads, as of its last image.
     threads: Vec<(Tid, Cpu)>,
+    /// Calls that were made for it by its deputy.
+    forwarded: u64,
+    /// What its node has told of its CPU time, in nanoseconds: this is known before `own` has it.
+    told_ns: u64,
 }
 
 #[derive(Debug)]
@@ -87,6 +102,20 @@ impl Ledger {
     /// A process has come home: what each of its threads has used away.
     pub(super) fn came_home(&mut self, pid: Tid, threads: Vec<(Tid, Cpu)>) {
         self.processes.entry(pid).or_default().threads = threads;
+    }
+
+    /// A process that is not away any more had this many calls made for it, and its node has told of so much CPU time.
+    pub(super) fn left(&mut self, pid: Tid, calls: u64, told_ns: u64) {
+        let account = self.processes.entry(pid).or_default();
+        account.forwarded += calls;
+        account.told_ns = account.told_ns.max(told_ns);
+    }
+
+    /// What a process has used away, and had made for it, until its last image.
+    pub(super) fn used(&self, pid: Tid) -> Used {
+        let Some(account) = self.processes.get(&pid) else { return Used::default() };
+        let cpu_ns = account.own.total_ns().max(account.told_ns);
+        Used { cpu_ns, memory_kib: None, forwarded: account.forwarded }
     }
 
     /// A body that home lets go of will say what it has used.

@@ -1,5 +1,6 @@
 //! Leaving home: capture, send, and, once the node has built the body, hollow the process into a deputy.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
@@ -18,7 +19,7 @@ use wire::message;
 use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 
 use super::back::unfinished_calls;
-use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
+use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State, Told};
 use super::precopy::{Prepared, pages};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
 use crate::process::{INIT, INIT_STAYS, SIGNALFD_STAYS, options};
@@ -200,6 +201,8 @@ impl Away {
                         released: false,
                         giving_up: false,
                         cpu_from: Some(cpu_from),
+                        told: Told::default(),
+                        forwarded: Cell::new(0),
                     },
                 );
                 self.pids.insert(pid, key);

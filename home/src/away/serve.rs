@@ -175,6 +175,7 @@ impl Away {
                 }
             }
         });
+        process.forwarded.set(process.forwarded.get() + 1);
         self.counts.forwarded += 1;
         if self.serves_one() {
             self.nearness.calls(tid, call.nr, bufs.first().map_or(&[], |buf| &buf.data));

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use tracee::Tid;
 
+use super::Used;
 use super::cpu::Ledger;
 use crate::content::Contents;
 
@@ -24,6 +25,11 @@ impl Shared {
     pub(super) fn key(&self) -> u64 {
         self.last_key.set(self.last_key.get() + 1);
         self.last_key.get()
+    }
+
+    /// What a process that is at home has used away.
+    pub fn used(&self, pid: Tid) -> Used {
+        self.cpu.borrow().used(pid)
     }
 
     /// There is a new process by this number.

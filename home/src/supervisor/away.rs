@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracee::image::Unfinished;
 use tracee::{Event, Running, Stopped, Tid};
 
+use super::held::Holding;
 use super::nodes::{NodeIndex, Nodes};
 use super::orders::Orders;
 use super::{Next, Supervisor, Timer};
@@ -30,6 +31,8 @@ pub(crate) struct Elsewhere {
     pub(super) default: Option<NodeIndex>,
     /// Moves that somebody has asked for.
     pub(super) orders: Orders,
+    /// Processes that are stopped until it is known where they go.
+    pub(super) held: Holding,
     /// New children of deputies that stopped before their maker's event.
     early: HashSet<Tid>,
     /// Bytes of home's [vdso], once asked for.
@@ -58,8 +61,10 @@ fn stay_reason(pid: Tid) -> Option<String> {
     if tracee::capture::signal_sets(pid).is_ok_and(|sets| sets.ignored & tracee::signal::bit(SIGTRAP) != 0) {
         return Some("it ignores SIGTRAP, which a move could not keep".into());
     }
-    let mappings = tracee::maps::read(pid).ok()?;
-    let shared = mappings.iter().find(|mapping| mapping.shared)?;
+    // The flags are dear, and few processes share anything.
+    let shares = tracee::maps::read(pid).ok()?.iter().any(|mapping| mapping.shared);
+    let mappings = if shares { tracee::maps::read_with_flags(pid).ok()? } else { Vec::new() };
+    let shared = mappings.iter().find(|mapping| mapping.shared && !mapping.is_view())?;
     let name =
         if shared.inode == 0 { "anonymous memory".into() } else { String::from_utf8_lossy(&shared.path) };
     Some(format!("shared mapping of {name}"))
@@ -110,7 +115,7 @@ impl Supervisor {
             Action::Forked { parent, child } => {
                 let stay = self.table.processes.get(&parent).and_then(|process| process.stay.clone());
                 self.table.add_process(child, parent, stay, ThreadState::Away);
-                self.set_place(child, node);
+                self.set_node(child, node);
                 if let Some(trace) = &mut self.trace {
                     trace.born(child);
                 }
@@ -124,7 +129,9 @@ impl Supervisor {
                 if let Some(trace) = &mut self.trace {
                     trace.executed_away(pid);
                 }
-                self.send_fresh(pid, thread, node);
+                if let Some(thread) = self.ask_daemon(thread, Some(node)) {
+                    self.send_fresh(pid, thread, node);
+                }
             }
             Action::Ended { pid, event, .. } => {
                 self.before_reaping(pid, event);
@@ -146,15 +153,21 @@ impl Supervisor {
                     trace.away(tid, traced);
                 }
             }
-            Action::Counted(_) => {}
+            Action::Counted(pid) => self.counted(pid),
             Action::Say(line) => self.console.say(self.first, format_args!("{line}")),
         }
     }
 
-    fn set_place(&mut self, pid: Tid, node: NodeIndex) {
-        let name = self.elsewhere.nodes.name(node);
-        if let Some(process) = self.table.processes.get_mut(&pid) {
-            process.place = Place::Node(name);
+    fn set_node(&mut self, pid: Tid, node: NodeIndex) {
+        self.set_place(pid, Place::Node(self.elsewhere.nodes.name(node)));
+    }
+
+    pub(super) fn set_place(&mut self, pid: Tid, place: Place) {
+        if let Some(process) = self.table.processes.get_mut(&pid)
+            && process.place != place
+        {
+            process.place = place;
+            process.since = Instant::now();
         }
     }
 
@@ -166,7 +179,8 @@ impl Supervisor {
         let Some(report) = report else { return };
         let pid = report.pid;
         if report.failed.is_none() && report.to != "home" {
-            self.set_place(pid, node);
+            self.set_node(pid, node);
+            self.tell_place(pid, None);
         }
         let reply = match &report.failed {
             None => Reply::Done,
@@ -197,8 +211,9 @@ impl Supervisor {
     }
 
     fn came_home(&mut self, pid: Tid, threads: Vec<Stopped>, stay: Option<String>, unfinished: &Calls) {
+        let was_away = self.table.processes.get(&pid).is_some_and(|process| process.place != Place::Home);
+        self.set_place(pid, Place::Home);
         if let Some(process) = self.table.processes.get_mut(&pid) {
-            process.place = Place::Home;
             process.stay = stay.clone().map(StayReason::Because);
         }
         if stay.is_some() {
@@ -216,6 +231,9 @@ impl Supervisor {
                 self.not_onward(pid, &why);
             }
             return;
+        }
+        if was_away {
+            self.tell_place(pid, None);
         }
         for stopped in threads {
             self.go_on_at_home(stopped, unfinished);
@@ -241,15 +259,32 @@ impl Supervisor {
         let due = process.serial == serial
             && process.place == Place::Home
             && matches!(process.stay, Some(StayReason::Because(_)));
-        let Some(node) = self.elsewhere.default.filter(|_| due) else { return };
+        if !due || self.elsewhere.default.is_none() && !self.is_directed() {
+            return;
+        }
         let again = (after * 2).min(REVISIT_LAST);
         if let Some(why) = stay_reason(pid) {
             self.stay(pid, why);
             return self.revisit_later(pid, again);
         }
+        let Some(node) = self.elsewhere.default else {
+            // The daemon learns that it is free.
+            if let Some(process) = self.table.processes.get_mut(&pid) {
+                process.stay = None;
+            }
+            return;
+        };
         if let Err(why) = self.send_running(pid, node, "the stay reason is gone") {
             self.stay(pid, why);
             self.revisit_later(pid, again);
+        }
+    }
+
+    /// A process at home that cannot leave as the daemon would have it: until the reason is gone that need not try again.
+    pub(super) fn stay_if_directed(&mut self, pid: Tid, why: &str) {
+        if self.is_directed() {
+            self.stay(pid, why.into());
+            self.revisit_later(pid, REVISIT_FIRST);
         }
     }
 
@@ -266,8 +301,14 @@ impl Supervisor {
             None | Some(StayReason::Because(_)) => process.place == Place::Home,
             Some(_) => false,
         });
-        let Some(node) = self.elsewhere.default.filter(|_| free) else { return Next::Go(0) };
-        match settle_exec(Running::attached(pid).stopped(), Vec::new()) {
+        if !free {
+            return Next::Go(0);
+        }
+        let Some(thread) = self.ask_daemon(Running::attached(pid).stopped(), None) else {
+            return Next::Taken;
+        };
+        let Some(node) = self.elsewhere.default else { return Next::Go(0) };
+        match settle_exec(thread, Vec::new()) {
             Ok(thread) => {
                 if let Some(trace) = &mut self.trace {
                     trace.executed_home(pid);
@@ -283,16 +324,17 @@ impl Supervisor {
         }
     }
 
-    fn send_fresh(&mut self, pid: Tid, thread: Stopped, node: NodeIndex) {
+    pub(super) fn send_fresh(&mut self, pid: Tid, thread: Stopped, node: NodeIndex) {
+        self.set_place(pid, Place::Home);
         if let Some(process) = self.table.processes.get_mut(&pid) {
             process.stay = None;
-            process.place = Place::Home;
         }
         let Some(away) = self.elsewhere.nodes.get(node) else { return self.resume(thread, 0) };
         let sent = away.send_out(pid, vec![thread], true, "exec", &Calls::new());
         self.sent(pid, sent, &Calls::new()).err().inspect(|why| {
             self.stay(pid, why.clone());
             self.revisit_later(pid, REVISIT_FIRST);
+            self.tell_place(pid, Some(why.clone()));
         });
     }
 

@@ -17,6 +17,8 @@ pub enum Source {
     ControlListener,
     /// A connection on the control socket, by its number.
     ControlClient(u32),
+    /// The daemon has said something.
+    Daemon,
     /// The link to a node.
     Link(NodeIndex),
 }
@@ -27,6 +29,7 @@ impl Source {
         match self {
             Source::Signals => 0,
             Source::ControlListener => 1,
+            Source::Daemon => 4,
             Source::Link(NodeIndex(node)) => 3 | u64::from(node) << 32,
             Source::ControlClient(client) => 2 | u64::from(client) << 32,
         }
@@ -39,6 +42,7 @@ impl Source {
             1 => Some(Source::ControlListener),
             2 => Some(Source::ControlClient(number)),
             3 => Some(Source::Link(NodeIndex(number))),
+            4 => Some(Source::Daemon),
             _ => None,
         }
     }
@@ -94,7 +98,8 @@ mod tests {
     #[test]
     fn tokens_go_both_ways() {
         let link = Source::Link(NodeIndex(7));
-        for source in [Source::Signals, Source::ControlListener, Source::ControlClient(77), link] {
+        let control = [Source::ControlListener, Source::ControlClient(77)];
+        for source in [Source::Signals, Source::Daemon, link].into_iter().chain(control) {
             assert_eq!(Source::of_token(source.token()), Some(source));
         }
     }

@@ -16,6 +16,8 @@ use crate::stats::{Bytes, NodeStats, Stats};
 
 /// Sessions at a time. Each is a socket, and a process on its node.
 const SESSIONS_MAX: usize = 64;
+/// A session that was begun for a process and has none any more ends after this time: its node has only so many.
+const UNUSED: Duration = Duration::from_secs(60);
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 
 /// A session's number in this supervisor's life. It is not used again.
@@ -29,6 +31,8 @@ struct Node {
     /// The name that it was looked for by, if it was.
     name: Option<String>,
     session: Session,
+    /// Since when no process is there.
+    unused_since: Option<Instant>,
 }
 
 enum Session {
@@ -68,7 +72,10 @@ impl Node {
             Session::Ready(away) if away.link().wants_write() || away.has_backlog() => {
                 Some(Instant::now() + Duration::from_millis(1))
             }
-            Session::Ready(away) => away.link().deadline().into_iter().chain(away.move_deadline()).min(),
+            Session::Ready(away) => {
+                let unused = self.unused_since.map(|since| since + UNUSED);
+                [away.link().deadline(), away.move_deadline(), unused].into_iter().flatten().min()
+            }
         }
     }
 }
@@ -77,7 +84,7 @@ impl Nodes {
     fn add(&mut self, address: SocketAddr, name: Option<String>, session: Session) -> NodeIndex {
         self.last += 1;
         let index = NodeIndex(self.last);
-        self.nodes.insert(index, Node { address, name, session });
+        self.nodes.insert(index, Node { address, name, session, unused_since: None });
         index
     }
 
@@ -157,11 +164,12 @@ impl Nodes {
         self.nodes.values().filter_map(Node::deadline).min()
     }
 
-    /// Ends what a process that has exec'ed has left behind on its node; where that is, if it says yet what it has used.
-    pub(super) fn leave(&mut self, pid: Tid) -> Option<NodeIndex> {
-        self.nodes.iter_mut().find_map(|(index, node)| match &mut node.session {
-            Session::Ready(away) => away.leave(pid).then_some(*index),
-            Session::Meeting(_) => None,
+    /// Ends what a process that has exec'ed has left behind on its node, unless it goes on there; whether that says
+    /// yet what it has used.
+    pub(super) fn leave(&mut self, pid: Tid, goes_to: Option<NodeIndex>) -> bool {
+        self.nodes.iter_mut().any(|(index, node)| match &mut node.session {
+            Session::Ready(away) if goes_to != Some(*index) => away.leave(pid),
+            _ => false,
         })
     }
 
@@ -204,7 +212,8 @@ impl Supervisor {
     pub(super) fn identity(&self) -> Result<Identity, String> {
         let dir = self.identity_dir.clone().or_else(wire::identity::default_dir);
         let dir = dir.ok_or("no home directory to look for an identity in (mosix-run --identity DIR)")?;
-        wire::identity::load(&dir, Role::User).map_err(|error| error.to_string())
+        let own = wire::identity::load(&dir, Role::User).map_err(|error| error.to_string());
+        own.or_else(|error| self.cluster_identity().cloned().ok_or(error))
     }
 
     fn hello(&self) -> Begin {
@@ -274,38 +283,57 @@ impl Supervisor {
             Session::Meeting(_) => return,
         };
         match driven {
-            Ok(()) => self.away_actions(),
+            Ok(()) => {
+                self.away_actions();
+                self.leave_unused(index);
+            }
             Err(why) => self.lose(index, &why),
+        }
+    }
+
+    fn leave_unused(&mut self, index: NodeIndex) {
+        if self.elsewhere.default == Some(index) {
+            return;
+        }
+        let Some(node) = self.elsewhere.nodes.nodes.get_mut(&index) else { return };
+        let Session::Ready(away) = &mut node.session else { return };
+        if away.is_used() {
+            node.unused_since = None;
+        } else if node.unused_since.get_or_insert_with(Instant::now).elapsed() >= UNUSED {
+            away.farewell();
+            self.elsewhere.nodes.remove(index);
         }
     }
 
     /// A node is ready.
     fn met(&mut self, index: NodeIndex) {
         let Some(node) = self.elsewhere.nodes.nodes.remove(&index) else { return };
-        let Node { address, name, session: Session::Meeting(meeting) } = node else { return };
+        let Node { address, name, session: Session::Meeting(meeting), .. } = node else { return };
         let mut away = meeting.met(name.as_deref());
         let nodes = self.elsewhere.nodes.ready();
         let known = nodes.into_iter().find(|(_, other)| other.name() == away.name()).map(|(index, _)| index);
         if let Some(known) = known {
             // By another address.
             away.farewell();
+            self.go_to_ready(index, known);
             return self.go_on_with_orders(index, known);
         }
         self.console.verbose(format_args!("node {} at {address} is ready", away.name()));
-        self.elsewhere
-            .nodes
-            .nodes
-            .insert(index, Node { address, name, session: Session::Ready(Box::new(away)) });
+        let node = Node { address, name, session: Session::Ready(Box::new(away)), unused_since: None };
+        self.elsewhere.nodes.nodes.insert(index, node);
+        self.go_to_ready(index, index);
         self.go_on_with_orders(index, index);
     }
 
     /// A node or its link is gone, or it was never ready.
     fn lose(&mut self, index: NodeIndex, why: &str) {
+        let name = self.elsewhere.nodes.name(index);
         let lost = match self.elsewhere.nodes.get(index) {
             Some(away) => away.lose(why),
             None => {
                 self.elsewhere.nodes.remove(index);
-                return self.give_up_orders(index, why);
+                self.console.verbose(format_args!("node {name}: {why}"));
+                return self.give_up_orders(index, &format!("node {name}: {why}"));
             }
         };
         for (pid, line) in &lost {

@@ -15,7 +15,7 @@ use crate::process::Place;
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     /// Who waits for which process to be where it was sent.
-    waiting: Vec<(Tid, Ticket)>,
+    waiting: Vec<(Tid, Asker)>,
     /// Moves to nodes that are not ready yet.
     pending: Vec<Order>,
     /// Processes on their way from one node to another.
@@ -38,6 +38,15 @@ struct Onward {
     reason: String,
     /// The move home, when it is made.
     first: Option<Move>,
+}
+
+/// Who has asked for a move.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asker {
+    /// `mosix migrate`.
+    Control(Ticket),
+    /// The daemon, which is told in any case.
+    Daemon,
 }
 
 /// Where a process shall go.
@@ -84,14 +93,26 @@ impl Supervisor {
     /// `mosix migrate`.
     pub(super) fn migrate(&mut self, ticket: Ticket, pid: Tid, to: &str) {
         let asked = "asked for by `mosix migrate`";
+        if self.is_unknown(to) {
+            match self.wish(pid, to) {
+                Ok(()) => self.elsewhere.orders.wait(pid, Asker::Control(ticket)),
+                Err(why) => self.reply(ticket, &Reply::Failed(format!("not possible: {why}"))),
+            }
+            return;
+        }
         match self.destination(to) {
             Ok(Destination::Node(node)) if self.is_on(pid, node) => self.reply(ticket, &Reply::Done),
             to => match to.and_then(|to| self.order(pid, to, asked)) {
-                Ok(()) => self.elsewhere.orders.waiting.push((pid, ticket)),
+                Ok(()) => self.elsewhere.orders.wait(pid, Asker::Control(ticket)),
                 Err(why) => self.reply(ticket, &Reply::Failed(format!("not possible: {why}"))),
             },
         }
         self.away_actions();
+    }
+
+    /// Whether a place is the name of a node that is not met yet.
+    fn is_unknown(&self, to: &str) -> bool {
+        to != "home" && self.elsewhere.nodes.named(to).is_none() && to.parse::<SocketAddr>().is_err()
     }
 
     /// What a user means by a place: `home`, the name of a node, or the address of one.
@@ -114,7 +135,7 @@ impl Supervisor {
     }
 
     /// Begins to move a process. What comes of it is told by [`Supervisor::answer_waiting`].
-    fn order(&mut self, pid: Tid, to: Destination, reason: &str) -> Result<(), String> {
+    pub(super) fn order(&mut self, pid: Tid, to: Destination, reason: &str) -> Result<(), String> {
         let Some(process) = self.table.processes.get(&pid) else { return Err("it has ended".into()) };
         let serial = process.serial;
         let at = self.elsewhere.nodes.holder(pid);
@@ -130,7 +151,11 @@ impl Supervisor {
                 if let Some(process) = self.table.processes.get_mut(&pid) {
                     process.stay = None;
                 }
-                self.send_running(pid, to, reason)
+                let sent = self.send_running(pid, to, reason);
+                if let Err(why) = &sent {
+                    self.stay_if_directed(pid, why);
+                }
+                sent
             }
             (to, Some(at)) => {
                 let Some(away) = self.elsewhere.nodes.get(at) else { return Err(MOVING.into()) };
@@ -164,6 +189,7 @@ impl Supervisor {
 
     /// That node is not there.
     pub(super) fn give_up_orders(&mut self, node: NodeIndex, why: &str) {
+        self.go_without(node, why);
         for Order { pid, .. } in self.elsewhere.orders.take_pending(node) {
             self.answer_waiting(pid, &Reply::Failed(format!("not possible: {why}")));
         }
@@ -181,23 +207,43 @@ impl Supervisor {
 
     /// A process has ended.
     pub(super) fn forget_moves(&mut self, pid: Tid) {
-        self.elsewhere.nodes.leave(pid);
+        self.elsewhere.nodes.leave(pid, None);
+        self.elsewhere.held.forget(pid);
         self.elsewhere.orders.pending.retain(|order| order.pid != pid);
         if let Some(first) = self.elsewhere.orders.onward.remove(&pid).and_then(|onward| onward.first) {
             self.record(first);
         }
     }
 
-    /// Answers those who wait for a move of this process.
+    /// A move of this process has ended. The daemon is told of every failure, whoever asked for what has failed: it may count
+    /// on the process.
     pub(super) fn answer_waiting(&mut self, pid: Tid, reply: &Reply) {
-        let answered = self.elsewhere.orders.waiting.extract_if(.., |(waits, _)| *waits == pid);
-        for (_, ticket) in answered.collect::<Vec<_>>() {
-            self.reply(ticket, reply);
+        self.answer_askers(pid, reply);
+        if let Reply::Failed(why) = reply {
+            self.tell_place(pid, Some(why.clone()));
         }
+    }
+
+    /// Answers those who wait for a move of this process; whether the daemon is one of them.
+    pub(super) fn answer_askers(&mut self, pid: Tid, reply: &Reply) -> bool {
+        let answered = self.elsewhere.orders.waiting.extract_if(.., |(waits, _)| *waits == pid);
+        let mut daemon_waits = false;
+        for (_, asker) in answered.collect::<Vec<_>>() {
+            match asker {
+                Asker::Control(ticket) => self.reply(ticket, reply),
+                Asker::Daemon => daemon_waits = true,
+            }
+        }
+        daemon_waits
     }
 }
 
 impl Orders {
+    /// Somebody waits for a process to be where it was sent.
+    pub(super) fn wait(&mut self, pid: Tid, asker: Asker) {
+        self.waiting.push((pid, asker));
+    }
+
     fn take_pending(&mut self, node: NodeIndex) -> Vec<Order> {
         self.pending.extract_if(.., |order| order.to == node).collect()
     }
