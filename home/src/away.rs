@@ -190,7 +190,7 @@ impl Away {
 
     /// Whether any process is here or on its way.
     pub fn is_used(&self) -> bool {
-        !self.processes.is_empty() || !self.replaced.is_empty()
+        !self.processes.is_empty() || !self.replaced.is_empty() || !self.copies.is_empty()
     }
 
     /// What a process that is here has used so far, as far as its node has told.

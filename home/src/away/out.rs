@@ -117,18 +117,17 @@ pub(super) fn remove_foothold(
 }
 
 impl Away {
-    /// Sends a process out. Its threads are stopped, leader first, in any state. `fresh` when it has just exec'ed;
-    /// `unfinished` has what their interrupted calls have used up.
+    /// Sends a process out. Its threads are stopped, leader first, in any state, since `frozen_at`. `fresh` when it has just
+    /// exec'ed; `unfinished` has what their interrupted calls have used up.
     /// From here on the process is ours until [`Action::CameHome`] or [`Action::Ended`].
     pub fn send_out(
         &mut self,
         pid: Tid,
-        threads: Vec<Stopped>,
+        (threads, frozen_at): (Vec<Stopped>, Instant),
         fresh: bool,
         reason: &str,
         unfinished: &HashMap<Tid, Unfinished>,
     ) -> Result<(), NotSent> {
-        let since = Instant::now();
         let tids: Vec<Tid> = threads.iter().map(Stopped::tid).collect();
         let old = self.replaced.remove(&pid);
         self.nearness.begin(pid);
@@ -178,8 +177,8 @@ impl Away {
                 let leaving = Leaving {
                     threads,
                     image,
-                    since: copied.as_ref().map_or(since, |copied| copied.since),
-                    frozen_at: since,
+                    since: copied.as_ref().map_or(frozen_at, |copied| copied.since),
+                    frozen_at,
                     reason: reason.into(),
                     bytes: bytes + copied.as_ref().map_or(0, |copied| copied.bytes),
                     _copied: copied,

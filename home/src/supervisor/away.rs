@@ -224,7 +224,7 @@ impl Supervisor {
         }
         if let Some((to, reason)) = self.elsewhere.orders.onward(pid) {
             let sent = match self.elsewhere.nodes.get(to) {
-                Some(away) => away.send_out(pid, threads, false, &reason, unfinished),
+                Some(away) => away.send_out(pid, (threads, Instant::now()), false, &reason, unfinished),
                 None => Err(NotSent::Stay(threads, "the node is lost".into())),
             };
             if let Err(why) = self.sent(pid, sent, unfinished) {
@@ -330,7 +330,7 @@ impl Supervisor {
             process.stay = None;
         }
         let Some(away) = self.elsewhere.nodes.get(node) else { return self.resume(thread, 0) };
-        let sent = away.send_out(pid, vec![thread], true, "exec", &Calls::new());
+        let sent = away.send_out(pid, (vec![thread], Instant::now()), true, "exec", &Calls::new());
         self.sent(pid, sent, &Calls::new()).err().inspect(|why| {
             self.stay(pid, why.clone());
             self.revisit_later(pid, REVISIT_FIRST);
@@ -416,6 +416,7 @@ impl Supervisor {
         if let Some(why) = self.shares_memory(pid) {
             return Err(why);
         }
+        let frozen_at = Instant::now();
         let (threads, unfinished, mut result) = self.stop_and_put_down(pid);
         let away = self.elsewhere.nodes.get(node);
         if away.is_none() {
@@ -427,7 +428,7 @@ impl Supervisor {
             }
             return result;
         };
-        let sent = away.send_out(pid, threads, false, reason, &unfinished);
+        let sent = away.send_out(pid, (threads, frozen_at), false, reason, &unfinished);
         self.sent(pid, sent, &unfinished)
     }
 }
