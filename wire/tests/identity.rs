@@ -45,9 +45,10 @@ fn token(ca: &Path, lifetime: Duration) -> Token {
 }
 
 /// What a daemon and a joining machine do, without the network between them.
-fn join(ca: &Path, joining: &Joining, dir: &Path) -> Result<PeerName, IdentityError> {
+fn join(ca: &Path, token: Token, name: &str, dir: &Path) -> Result<PeerName, IdentityError> {
+    let joining = Joining::new(dir, token, name)?;
     let answer = identity::answer_enrolment(ca, &joining.request().unwrap());
-    let result = joining.finish(dir, &answer.response);
+    let result = joining.finish(&answer.response);
     assert_eq!(answer.outcome.is_ok(), result.is_ok(), "{answer:?} {result:?}");
     result
 }
@@ -71,7 +72,7 @@ fn a_machine_joins_by_a_token() {
     let machines = Machines::new("join");
     let alpha = machines.cluster("alpha");
     let beta = machines.dir("beta");
-    let name = join(&alpha, &Joining::new(token(&alpha, TOKEN_LIFETIME), "beta").unwrap(), &beta).unwrap();
+    let name = join(&alpha, token(&alpha, TOKEN_LIFETIME), "beta", &beta).unwrap();
     assert_eq!((name.name.as_str(), name.role), ("beta", Role::Node));
     assert_private(&alpha);
     assert_private(&beta);
@@ -97,13 +98,13 @@ fn a_token_is_good_once() {
     let machines = Machines::new("once");
     let alpha = machines.cluster("alpha");
     let token = token(&alpha, TOKEN_LIFETIME);
-    let first = Joining::new(token.clone(), "beta").unwrap();
+    let first = Joining::new(&machines.dir("beta"), token.clone(), "beta").unwrap();
     // The answer to the first request is lost on the way: who has the keys may ask again.
     let lost = identity::answer_enrolment(&alpha, &first.request().unwrap());
     assert!(lost.outcome.is_ok());
-    join(&alpha, &first, &machines.dir("beta")).unwrap();
-    let second = Joining::new(token, "gamma").unwrap();
-    let refused = join(&alpha, &second, &machines.dir("gamma"));
+    let answer = identity::answer_enrolment(&alpha, &first.request().unwrap());
+    first.finish(&answer.response).unwrap();
+    let refused = join(&alpha, token, "gamma", &machines.dir("gamma"));
     assert!(matches!(&refused, Err(IdentityError::NotAdmitted(why)) if why.contains("used")), "{refused:?}");
     assert!(!machines.dir("gamma").exists());
     assert_eq!(names(&alpha).len(), 2);
@@ -115,20 +116,18 @@ fn a_token_that_is_wrong_or_old_lets_nobody_in() {
     let (alpha, other) = (machines.cluster("alpha"), machines.cluster("other"));
     let old = token(&alpha, Duration::ZERO);
     assert!(old.is_expired());
-    let refused = join(&alpha, &Joining::new(old, "beta").unwrap(), &machines.dir("beta"));
+    let refused = join(&alpha, old, "beta", &machines.dir("beta"));
     assert!(
         matches!(&refused, Err(IdentityError::NotAdmitted(why)) if why.contains("expired")),
         "{refused:?}"
     );
     // Another cluster's: what it proves is not for this one.
-    let foreign = Joining::new(token(&other, TOKEN_LIFETIME), "beta").unwrap();
-    let refused = join(&alpha, &foreign, &machines.dir("beta"));
+    let refused = join(&alpha, token(&other, TOKEN_LIFETIME), "beta", &machines.dir("beta"));
     assert!(matches!(&refused, Err(IdentityError::NotAdmitted(_))), "{refused:?}");
     // A machine that cannot let anybody in says no more than that.
     let beta = machines.dir("beta");
-    join(&alpha, &Joining::new(token(&alpha, TOKEN_LIFETIME), "beta").unwrap(), &beta).unwrap();
-    let joining = Joining::new(token(&alpha, TOKEN_LIFETIME), "gamma").unwrap();
-    let refused = join(&beta, &joining, &machines.dir("gamma"));
+    join(&alpha, token(&alpha, TOKEN_LIFETIME), "beta", &beta).unwrap();
+    let refused = join(&beta, token(&alpha, TOKEN_LIFETIME), "gamma", &machines.dir("gamma"));
     assert!(
         matches!(&refused, Err(IdentityError::NotAdmitted(why)) if !why.contains("beta/")),
         "{refused:?}"
@@ -137,9 +136,10 @@ fn a_token_that_is_wrong_or_old_lets_nobody_in() {
         assert!(identity::answer_enrolment(&alpha, garbage).outcome.is_err());
     }
     // What another has asked for, answered to this one.
-    let [one, two] = ["one", "two"].map(|name| Joining::new(token(&alpha, TOKEN_LIFETIME), name).unwrap());
+    let [one, two] = ["one", "two"]
+        .map(|name| Joining::new(&machines.dir(name), token(&alpha, TOKEN_LIFETIME), name).unwrap());
     let answer = identity::answer_enrolment(&alpha, &one.request().unwrap());
-    assert!(matches!(two.finish(&machines.dir("two"), &answer.response), Err(IdentityError::Damaged(..))));
+    assert!(matches!(two.finish(&answer.response), Err(IdentityError::Damaged(..))));
 }
 
 #[test]
@@ -147,19 +147,18 @@ fn a_name_is_given_once_and_again_after_its_removal() {
     let machines = Machines::new("names");
     let alpha = machines.cluster("alpha");
     let mine = token(&alpha, TOKEN_LIFETIME);
-    let taken = join(&alpha, &Joining::new(mine.clone(), "alpha").unwrap(), &machines.dir("x"));
+    let taken = join(&alpha, mine.clone(), "alpha", &machines.dir("x"));
     assert!(matches!(&taken, Err(IdentityError::NotAdmitted(why)) if why.contains("alpha")), "{taken:?}");
     assert!(matches!(identity::export_bundle(&alpha, "alpha"), Err(IdentityError::NameTaken(_))));
-    assert!(matches!(Joining::new(mine.clone(), "a/b"), Err(IdentityError::BadName(_))));
+    assert!(matches!(Joining::new(&machines.dir("x"), mine.clone(), "a/b"), Err(IdentityError::BadName(_))));
     // The name was refused, not the token.
-    join(&alpha, &Joining::new(mine, "beta").unwrap(), &machines.dir("beta")).unwrap();
+    join(&alpha, mine, "beta", &machines.dir("beta")).unwrap();
     assert!(matches!(identity::remove_member(&alpha, "alpha"), Err(IdentityError::RemoveSelf(_))));
     assert!(matches!(identity::remove_member(&alpha, "gamma"), Err(IdentityError::NoMember(_))));
     identity::remove_member(&alpha, "beta").unwrap();
     assert_eq!(names(&alpha), [("alpha".to_owned(), false), ("beta".to_owned(), true)]);
-    let again = Joining::new(token(&alpha, TOKEN_LIFETIME), "beta").unwrap();
     let beta = machines.dir("beta again");
-    join(&alpha, &again, &beta).unwrap();
+    join(&alpha, token(&alpha, TOKEN_LIFETIME), "beta", &beta).unwrap();
     let (old, new) = (
         identity::load(&machines.dir("beta"), Role::Node).unwrap(),
         identity::load(&beta, Role::Node).unwrap(),
@@ -174,7 +173,7 @@ fn who_was_removed_is_told_from_daemon_to_daemon() {
     let (alpha, other) = (machines.cluster("alpha"), machines.cluster("other"));
     let [beta, gamma] = ["beta", "gamma"].map(|name| {
         let dir = machines.dir(name);
-        join(&alpha, &Joining::new(token(&alpha, TOKEN_LIFETIME), name).unwrap(), &dir).unwrap();
+        join(&alpha, token(&alpha, TOKEN_LIFETIME), name, &dir).unwrap();
         dir
     });
     let follow = |dir: &Path| RevokedFile::open(dir, &identity::load(dir, Role::Node).unwrap()).unwrap();
@@ -227,7 +226,10 @@ fn leaving_takes_our_files_and_no_others() {
     let machines = Machines::new("leave");
     let alpha = machines.cluster("alpha");
     let beta = machines.dir("beta");
-    join(&alpha, &Joining::new(token(&alpha, TOKEN_LIFETIME), "beta").unwrap(), &beta).unwrap();
+    join(&alpha, token(&alpha, TOKEN_LIFETIME), "beta", &beta).unwrap();
+    // A second time is refused before the token is used.
+    let spare = token(&alpha, TOKEN_LIFETIME);
+    assert!(matches!(Joining::new(&beta, spare, "delta"), Err(IdentityError::Exists(_))));
     std::fs::write(beta.join("notes"), b"mine").unwrap();
     identity::leave(&beta, false).unwrap();
     let left: Vec<_> = std::fs::read_dir(&beta).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -244,7 +246,7 @@ fn secrets_do_not_show() {
     let alpha = machines.cluster("alpha");
     let text = identity::make_token(&alpha, &["10.0.0.1:1".parse().unwrap()], TOKEN_LIFETIME).unwrap();
     let token = Token::parse(&text).unwrap();
-    let joining = Joining::new(token.clone(), "beta").unwrap();
+    let joining = Joining::new(&machines.dir("beta"), token.clone(), "beta").unwrap();
     let request = joining.request().unwrap();
     let shown = format!("{token:?} {joining:?} {:?}", identity::load(&alpha, Role::User).unwrap());
     assert!(shown.len() < 400, "{shown}");

@@ -5,7 +5,7 @@
 //! The secret travels only to a server whose certificate comes from the CA that the token names
 //! ([`peer::enrol`](crate::peer::enrol)).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
@@ -55,8 +55,11 @@ fn signed(purpose: &str, ca_sha256: &[u8; 32], secret: &[u8; 16], machine: &str)
     [text.as_bytes(), ca_sha256, secret].concat()
 }
 
-/// A machine between its request and the response: its keys are here and nowhere else.
+/// A machine between its request and the response: its keys are here and nowhere else. Its directory is taken, so that what
+/// stands in the way is known before the token is used.
 pub struct Joining {
+    dir: PathBuf,
+    _lock: Lock,
     token: Token,
     machine: String,
     node: KeyPair,
@@ -71,11 +74,13 @@ impl std::fmt::Debug for Joining {
 }
 
 impl Joining {
-    /// Makes keys for this machine, under the name that it wants.
-    pub fn new(token: Token, machine: &str) -> Result<Joining, IdentityError> {
+    /// Makes keys for this machine, under the name that it wants, for an identity in `dir`.
+    pub fn new(dir: &Path, token: Token, machine: &str) -> Result<Joining, IdentityError> {
         check_name(machine)?;
         let key = || KeyPair::generate().map_err(IdentityError::crypto);
-        Ok(Joining { token, machine: machine.to_owned(), node: key()?, issuer: key()? })
+        let (node, issuer) = (key()?, key()?);
+        let lock = enter_new(dir)?;
+        Ok(Joining { dir: dir.to_owned(), _lock: lock, token, machine: machine.to_owned(), node, issuer })
     }
 
     /// What to send to the daemon. Secret: it holds the token's secret.
@@ -95,7 +100,7 @@ impl Joining {
     }
 
     /// Takes the response, checks that it is what was asked for, and writes this machine's identity.
-    pub fn finish(&self, dir: &Path, response: &[u8]) -> Result<PeerName, IdentityError> {
+    pub fn finish(self, response: &[u8]) -> Result<PeerName, IdentityError> {
         let wrong = |what: &str| IdentityError::Damaged("the response".into(), what.to_owned());
         let response = crate::message::decode(response).map_err(|e| wrong(&e.to_string()))?;
         let (ca, node, issuer, revoked) = match response {
@@ -118,12 +123,19 @@ impl Joining {
             .filter(|identity| identity.name.name == self.machine)
             .ok_or_else(|| wrong("its certificates do not belong together"))?;
         verify::prove(&identity)?;
-        let _lock = enter_new(dir)?;
         if let Some(revoked) = revoked {
-            revocation::store(dir, &ca, &revoked)?;
+            revocation::store(&self.dir, &ca, &revoked)?;
         }
-        save(dir, &identity)?;
+        save(&self.dir, &identity)?;
         Ok(identity.name)
+    }
+}
+
+/// A directory that was made for nothing goes.
+impl Drop for Joining {
+    fn drop(&mut self) {
+        // It is not empty if the machine has joined, or if it is somebody's.
+        let _ = std::fs::remove_dir(&self.dir);
     }
 }
 

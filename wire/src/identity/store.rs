@@ -178,7 +178,7 @@ pub(super) fn assemble(
 
 /// Held while files of an identity directory are read and written as one. An flock(2) of the directory itself: it leaves
 /// no file behind, and ends with its holder.
-pub(super) struct Lock(#[expect(dead_code, reason = "it is held, not used")] File);
+pub(super) struct Lock(#[expect(dead_code, reason = "held, not used")] File);
 
 impl Lock {
     pub(super) fn take(dir: &Path) -> Result<Lock, IdentityError> {
