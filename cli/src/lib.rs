@@ -2,6 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+mod addresses;
 pub mod commands;
+mod daemon;
+pub mod mosix;
 pub mod node;
 pub mod run;
+mod table;

@@ -32,6 +32,9 @@ mod enrol;
 mod error;
 mod table;
 
+/// Where daemons listen for each other unless told otherwise: one above the port of sessions.
+pub const DEFAULT_PORT: u16 = 7_414;
+
 /// Longest datagram: that of the cluster's core, which any path that carries QUIC carries (RFC 9000 §14).
 pub const MAX_DATAGRAM_BYTES: usize = 1_100;
 

@@ -50,7 +50,8 @@ pub fn supervisors() -> Vec<Connection> {
     for directory in place::directories() {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.extension().is_none_or(|extension| extension != "sock") {
+            // A node daemon's may stand beside them.
+            if !entry.file_name().to_str().is_some_and(place::is_supervisors) {
                 continue;
             }
             match UnixStream::connect(&path) {
