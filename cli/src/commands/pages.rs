@@ -38,6 +38,7 @@ fn pages(command: &Command, name: &str, dir: &Path) -> Result<()> {
     let mut file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     clap_mangen::Man::new(command.clone())
         .title(name)
+        .source(concat!("mosix-run ", env!("CARGO_PKG_VERSION")))
         .render(&mut file)
         .with_context(|| format!("cannot write {}", path.display()))?;
     let subcommands = command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help");

@@ -57,7 +57,7 @@ impl Shared {
             if let Some(peer) = table.current(to, Instant::now()) {
                 return Ok(peer);
             }
-            let (outcome, tell) = table.open(to, None).ok_or(PeerError::NoAnswer(to))?;
+            let (outcome, tell) = table.open(to, None).ok_or(PeerError::Busy(to))?;
             if let Some(tell) = tell {
                 self.runtime.spawn(call(self.clone(), to, tell));
             }

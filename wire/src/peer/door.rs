@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use quinn::Incoming;
 use quinn::crypto::rustls::HandshakeData;
@@ -22,6 +23,11 @@ const MAX_STARTING_PER_HOST: usize = 32;
 /// With so many under way a caller must first show that it is where it says (Retry, RFC 9000 §8.1.2), so that forged
 /// addresses take no place.
 const BUSY: usize = 64;
+
+/// QUIC remembers a connection that has ended for three probe timeouts (RFC 9000 §10.2), at most about this long between
+/// machines of a cluster. A caller that was no peer keeps its place for that time, so that what it costs stays bounded
+/// however fast it comes again.
+const DRAINING: Duration = Duration::from_secs(1);
 
 /// What a caller may send before its handshake is taken up: a ClientHello takes two datagrams at most.
 pub(super) const INCOMING_BUFFER_BYTES: u64 = 4 << 10;
@@ -90,36 +96,44 @@ pub(super) async fn keep(shared: Arc<Shared>) {
 }
 
 async fn receive(shared: Arc<Shared>, incoming: Incoming, place: Place) {
+    if !is_peer(&shared, incoming).await {
+        tokio::time::sleep(DRAINING).await;
+    }
+    drop(place);
+}
+
+/// Serves a caller, if it is no peer until it is done with.
+async fn is_peer(shared: &Arc<Shared>, incoming: Incoming) -> bool {
     let address = canonical(incoming.remote_address());
-    let Ok(connecting) = incoming.accept() else { return };
+    let Ok(connecting) = incoming.accept() else { return false };
     let connection = match timeout(HANDSHAKE_TIMEOUT, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
             if let PeerError::Refused(why) = PeerError::connection(error, address, None, &shared.own) {
                 shared.refuse(address, why);
             }
-            return;
+            return false;
         }
-        Err(_) => return,
+        Err(_) => return false,
     };
     let data = connection.handshake_data().and_then(|any| any.downcast::<HandshakeData>().ok());
-    match data.and_then(|data| data.protocol).as_deref() {
-        Some(JOIN_ALPN) => enrol::receive(&shared, &connection, address).await,
-        Some(PEER_ALPN) => {
-            if let Err(PeerError::Refused(why)) = attend::admit(&shared, connection, address) {
-                shared.refuse(address, why);
-            }
+    let admitted = match data.and_then(|data| data.protocol).as_deref() {
+        Some(JOIN_ALPN) => {
+            enrol::receive(shared, &connection, address).await;
+            return false;
         }
+        Some(PEER_ALPN) => attend::admit(shared, connection, address),
         // The handshake has ended by no_application_protocol (RFC 9001 §8.1).
-        _ => {}
+        _ => return false,
+    };
+    if let Err(PeerError::Refused(why)) = &admitted {
+        shared.refuse(address, why.clone());
     }
-    drop(place);
+    admitted.is_ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::identity::{Identity, Revoked, no_client_certificate, peer_client_tls};
     use crate::peer::{Endpoint, Event, PeerError, config};

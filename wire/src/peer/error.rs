@@ -18,6 +18,9 @@ pub enum PeerError {
     /// Nobody listens there, or the network is down.
     #[error("no daemon answers at {0}: is mosixd running there, and is its UDP port open?")]
     NoAnswer(SocketAddr),
+    /// Too many peers are being called.
+    #[error("too many daemons are being called at once to call {0} too")]
+    Busy(SocketAddr),
     /// The connection ended; the text says how.
     #[error("{0}")]
     Lost(String),
