@@ -8,4 +8,5 @@ pub mod owner;
 pub mod pages;
 pub mod ps;
 pub mod speed;
+pub mod top;
 pub mod why;

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use wire::identity;
 use wire::local::Owner;
 
-use crate::commands::{check, cluster, migrate, nodes, owner, pages, ps, speed, why};
+use crate::commands::{check, cluster, migrate, nodes, owner, pages, ps, speed, top, why};
 
 /// Look at and direct managed processes and nodes; make and join clusters.
 #[derive(Parser, Debug)]
@@ -93,6 +93,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show nodes and processes as they change, with keys to direct them
+    Top,
     /// Move a process to a node, or home
     Migrate {
         /// Its process id at home
@@ -198,6 +200,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Node { command: NodeCommand::Remove { name } } => cluster::remove(&dir()?, &name),
         Command::Nodes { json } => nodes::nodes(json),
         Command::Ps { json } => ps::ps(json),
+        Command::Top => top::top(),
         Command::Migrate { pid, to } => migrate::migrate(pid, &to),
         Command::Why { pid, json } => why::why(pid, json),
         Command::Events { json } => why::events(json),

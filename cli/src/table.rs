@@ -11,7 +11,13 @@ pub(crate) enum Column {
     Right(&'static str),
 }
 
-/// Writes rows under their header, columns as wide as their longest cell; nothing follows the last column's text.
+/// Text of other machines and programs, which may hold what a terminal would obey.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// Writes rows under their header, columns as wide as their longest cell; nothing follows the last column's text. Control
+/// characters are left out.
 pub(crate) fn write<const N: usize>(
     out: &mut impl Write,
     columns: [Column; N],
@@ -21,12 +27,13 @@ pub(crate) fn write<const N: usize>(
         Column::Left(name) | Column::Right(name) => name.to_owned(),
     });
     let mut widths = [0; N];
-    for row in std::iter::once(&header).chain(rows) {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
+    for row in std::iter::once(&header).chain(&rows) {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    for row in std::iter::once(&header).chain(rows) {
+    for row in std::iter::once(&header).chain(&rows) {
         let mut line = String::new();
         for ((cell, column), width) in row.iter().zip(columns).zip(widths) {
             line += &match column {
@@ -45,7 +52,7 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [["a".into(), "1".into(), "x".into()], ["größer".into(), "100".into(), String::new()]];
+        let rows = [["a".into(), "1".into(), "x\x1b".into()], ["größer".into(), "100".into(), String::new()]];
         let mut out = Vec::new();
         let columns = [Column::Left("NAME"), Column::Right("N"), Column::Left("REST")];
         write(&mut out, columns, &rows).unwrap();

@@ -6,6 +6,7 @@ use anyhow::Result;
 use wire::local::Request;
 
 use crate::daemon::Daemon;
+use crate::table::printable;
 
 /// Prints why a process is where it is.
 pub fn why(pid: i32, json: bool) -> Result<()> {
@@ -23,7 +24,7 @@ fn print(lines: &[String], json: bool) -> Result<()> {
         serde_json::to_writer_pretty(&mut out, lines)?;
         writeln!(out)?;
     } else {
-        lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        lines.iter().try_for_each(|line| writeln!(out, "{}", printable(line)))?;
     }
     Ok(())
 }
