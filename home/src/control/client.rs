@@ -50,8 +50,7 @@ pub fn supervisors() -> Vec<Connection> {
     for directory in place::directories() {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
-            // A node daemon's may stand beside them.
-            if !entry.file_name().to_str().is_some_and(place::is_supervisors) {
+            if path.extension().is_none_or(|extension| extension != "sock") {
                 continue;
             }
             match UnixStream::connect(&path) {

@@ -19,11 +19,6 @@ pub fn names(pid: u32) -> (String, String) {
     (format!(".{pid}-{unique:x}"), format!("{pid}-{unique:x}.sock"))
 }
 
-/// Whether a file's name is that of a supervisor that listens.
-pub fn is_supervisors(name: &str) -> bool {
-    name.ends_with(".sock") && name.starts_with(|first: char| first.is_ascii_digit())
-}
-
 /// Removes the sockets of this user's supervisors that were killed.
 pub fn sweep() {
     let directory = user_directory();
@@ -119,17 +114,4 @@ fn shared_directory(user: Uid) -> PathBuf {
 fn is_private(directory: &Path, user: Uid) -> bool {
     fs::symlink_metadata(directory)
         .is_ok_and(|meta| meta.is_dir() && meta.uid() == user.as_raw() && meta.mode() & 0o077 == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn supervisors_are_told_from_daemons() {
-        let (before, after) = names(7);
-        assert!(is_supervisors(&after) && !is_supervisors(&before));
-        let daemon = wire::local::socket_path(7, None);
-        assert!(!is_supervisors(daemon.file_name().unwrap().to_str().unwrap()));
-    }
 }
