@@ -197,6 +197,11 @@ impl Identity {
         &self.revoked
     }
 
+    /// SHA-256 of the CA's certificate, by which a machine that joins knows it.
+    pub fn ca_sha256(&self) -> [u8; 32] {
+        sha256(&self.ca)
+    }
+
     /// The keys by which it can be revoked.
     pub fn key_ids(&self) -> Vec<KeyId> {
         let issuer =

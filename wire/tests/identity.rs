@@ -121,6 +121,14 @@ fn a_token_that_is_wrong_or_old_lets_nobody_in() {
         matches!(&refused, Err(IdentityError::NotAdmitted(why)) if why.contains("expired")),
         "{refused:?}"
     );
+    // One that was never made here, as after a guess: its hash is not in the file.
+    let unknown = token(&alpha, TOKEN_LIFETIME);
+    std::fs::remove_file(alpha.join("tokens")).unwrap();
+    let refused = join(&alpha, unknown, "beta", &machines.dir("beta"));
+    assert!(
+        matches!(&refused, Err(IdentityError::NotAdmitted(why)) if why.contains("not known")),
+        "{refused:?}"
+    );
     // Another cluster's: what it proves is not for this one.
     let refused = join(&alpha, token(&other, TOKEN_LIFETIME), "beta", &machines.dir("beta"));
     assert!(matches!(&refused, Err(IdentityError::NotAdmitted(_))), "{refused:?}");
@@ -135,6 +143,16 @@ fn a_token_that_is_wrong_or_old_lets_nobody_in() {
     for garbage in [&b""[..], b"\0", &[0xff; 5_000]] {
         assert!(identity::answer_enrolment(&alpha, garbage).outcome.is_err());
     }
+    // A request that was changed on its way, at any place.
+    let joining = Joining::new(&machines.dir("delta"), token(&alpha, TOKEN_LIFETIME), "delta").unwrap();
+    let request = joining.request().unwrap();
+    for at in 0..request.len() {
+        let mut changed = request.clone();
+        changed[at] ^= 0x20;
+        assert!(identity::answer_enrolment(&alpha, &changed).outcome.is_err(), "byte {at}");
+    }
+    assert_eq!(names(&alpha).len(), 2);
+    assert!(identity::answer_enrolment(&alpha, &request).outcome.is_ok());
     // What another has asked for, answered to this one.
     let [one, two] = ["one", "two"]
         .map(|name| Joining::new(&machines.dir(name), token(&alpha, TOKEN_LIFETIME), name).unwrap());
@@ -257,4 +275,25 @@ fn secrets_do_not_show() {
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(!kept.contains(&hex));
     assert!(request.len() < 500, "{}", request.len());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+
+    /// Whatever strangers and peers send is refused, and nothing is written.
+    #[test]
+    fn any_bytes_are_refused(bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..400)) {
+        let machines = Machines::new("bytes");
+        let alpha = machines.cluster("alpha");
+        let joining =
+            Joining::new(&machines.dir("beta"), token(&alpha, TOKEN_LIFETIME), "beta").unwrap();
+        let before = std::fs::read(alpha.join("members")).unwrap();
+        assert!(identity::answer_enrolment(&alpha, &bytes).outcome.is_err());
+        assert_eq!(std::fs::read(alpha.join("members")).unwrap(), before);
+        let node = identity::load(&alpha, Role::Node).unwrap();
+        assert!(RevokedFile::open(&alpha, &node).unwrap().merge(&bytes).is_err());
+        assert!(!alpha.join("revoked").exists());
+        assert!(joining.finish(&bytes).is_err());
+        assert!(identity::import_bundle(&machines.dir("gamma"), &bytes).is_err());
+    }
 }

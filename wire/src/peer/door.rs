@@ -134,8 +134,10 @@ async fn is_peer(shared: &Arc<Shared>, incoming: Incoming) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
-    use crate::identity::{Identity, Revoked, no_client_certificate, peer_client_tls};
+    use crate::identity::{Identity, Revoked, join_tls, no_client_certificate, peer_client_tls};
     use crate::peer::{Endpoint, Event, PeerError, config};
 
     #[test]
@@ -156,6 +158,46 @@ mod tests {
         places.clear();
         assert!(door.enter(host(0)).is_some_and(|(_, busy)| !busy));
         assert!(door.0.lock().unwrap().is_empty());
+    }
+
+    /// Many who ask for nothing and stay do not keep a peer out.
+    #[tokio::test]
+    async fn strangers_that_linger_leave_room_for_peers() {
+        let (_, identity) = Identity::ephemeral_pair().unwrap();
+        let (a, mut events) =
+            Endpoint::bind("127.0.0.1:0".parse().unwrap(), &identity, Revoked::default()).unwrap();
+        let to = a.local_addr().unwrap();
+        let calls = config::client(join_tls(identity.ca_sha256()).unwrap()).unwrap();
+        let crowd = quinn::Endpoint::client("127.0.0.2:0".parse().unwrap()).unwrap();
+        let begun = std::time::Instant::now();
+        let let_in = Arc::<AtomicUsize>::default();
+        for _ in 0..4 * MAX_STARTING_PER_HOST {
+            let calling = crowd.connect_with(calls.clone(), to, "node.mosix.internal").unwrap();
+            let let_in = let_in.clone();
+            tokio::spawn(async move {
+                if let Ok(connection) = calling.await {
+                    let_in.fetch_add(1, Ordering::Relaxed);
+                    connection.closed().await;
+                }
+            });
+        }
+        // A handshake is done, so the crowd has been heard.
+        while let_in.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let (b, _events) =
+            Endpoint::bind("127.0.0.3:0".parse().unwrap(), &identity, Revoked::default()).unwrap();
+        let (asked, ()) = tokio::join!(b.ask(to, "?".into()), async {
+            match events.recv().await {
+                Some(Event::Question { answer, .. }) => answer.send("!".into()),
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(asked.unwrap().1.as_ref(), b"!");
+        // A place is free again after a second.
+        let turns = 1 + begun.elapsed().as_secs() as usize;
+        let let_in = let_in.load(Ordering::Relaxed);
+        assert!(let_in <= turns * MAX_STARTING_PER_HOST, "{let_in} in {turns} s");
     }
 
     /// What [`Endpoint`] never does, but another program might.
