@@ -63,11 +63,10 @@ impl Token {
         let body = text.strip_prefix(TOKEN_PREFIX).filter(|_| text.len() <= MAX_TEXT_BYTES);
         let body = body.ok_or_else(|| wrong("it does not begin as a token of this version does"))?;
         let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|_| wrong("copy the whole line"))?;
-        let (body, check) = bytes
+        let (body, _) = bytes
             .split_last_chunk::<CHECK_BYTES>()
             .filter(|(body, check)| sha256(body)[..CHECK_BYTES] == **check)
             .ok_or_else(|| wrong("copy the whole line"))?;
-        let _ = check;
         let token: Token = crate::message::decode(body).map_err(|_| wrong("another version made it"))?;
         match token.addresses.len() {
             1..=MAX_ADDRESSES => Ok(token),

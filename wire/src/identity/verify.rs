@@ -88,7 +88,9 @@ fn path_error(error: webpki::Error) -> Error {
         Path::CertNotValidYet { .. } => CertificateError::NotValidYet,
         Path::UnknownIssuer => CertificateError::UnknownIssuer,
         Path::InvalidSignatureForPublicKey => CertificateError::BadSignature,
-        Path::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        Path::RequiredEkuNotFoundContext(_) | Path::PathLenConstraintViolated => {
+            CertificateError::InvalidPurpose
+        }
         _ => CertificateError::BadEncoding,
     }
     .into()
@@ -217,21 +219,34 @@ mod tests {
     use super::super::authority::{Authority, Issuing};
     use super::*;
 
-    /// What the holder of an issuer's key might make, with openssl and bad intent.
-    fn forge(issuing: &Issuing, uri: &str, usages: &[Usage]) -> CertificateDer<'static> {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
-        params.extended_key_usages = usages.to_vec();
-        let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(issuing.key.as_slice())).unwrap();
+    /// What the holder of an issuer's key might make, with openssl and bad intent: a certificate and its key.
+    fn forge_with(
+        issuing: &Issuing,
+        uri: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (CertificateDer<'static>, KeyPair) {
+        let named = |name: &str| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params
+        };
         let issuer = CertificateDer::from(issuing.certificate.clone());
         let parsed = webpki::EndEntityCert::try_from(&issuer).unwrap();
         let (cluster, machine) = parsed.valid_uri_names().find_map(issuer_of).unwrap();
-        let mut names = CertificateParams::default();
-        names.distinguished_name = rcgen::DistinguishedName::new();
-        let name = format!("mosix issuer {machine} of {cluster}");
-        names.distinguished_name.push(rcgen::DnType::CommonName, name);
-        names.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.signed_by(&KeyPair::generate().unwrap(), &Issuer::new(names, key)).unwrap().der().clone()
+        let mut signer = named(&format!("mosix issuer {machine} of {cluster}"));
+        signer.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let signer_key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(issuing.key.as_slice())).unwrap();
+        let mut params = named("forged");
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &Issuer::new(signer, signer_key)).unwrap();
+        (certificate.der().clone(), key)
+    }
+
+    fn forge(issuing: &Issuing, uri: &str, usages: &[Usage]) -> CertificateDer<'static> {
+        forge_with(issuing, uri, |params| params.extended_key_usages = usages.to_vec()).0
     }
 
     fn check(
@@ -286,28 +301,17 @@ mod tests {
         let other = forge(issuing, &uri, &[Usage::ClientAuth]);
         assert_eq!(check(&b, false, &with_issuer(other), client()), Err(wrong_role()), "another cluster's");
         assert!(check(&b, false, std::slice::from_ref(&issuer), client()).is_err(), "the issuer itself");
-        // An issuer below the issuer, which path length 0 forbids.
-        let key = KeyPair::generate().unwrap();
-        let below = Issuing { certificate: below_of(issuing, &key, cluster), key: key.serialize_der() };
+        // An issuer for b below that of a.
+        let uri = format!("mosix://{cluster}/issuer/b");
+        let (below, key) = forge_with(issuing, &uri, |params| {
+            let name = format!("mosix issuer b of {cluster}");
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        });
+        let below = Issuing { certificate: below.to_vec(), key: key.serialize_der() };
         let deep = forge(&below, &format!("mosix://{cluster}/user/root@b"), &[Usage::ClientAuth]);
         let deep = [deep, CertificateDer::from(below.certificate), issuer];
-        assert!(check(&b, false, &deep, client()).is_err(), "issuers issue no issuers");
-    }
-
-    /// An issuer for machine b that machine a has made.
-    fn below_of(issuing: &Issuing, key: &KeyPair, cluster: &str) -> Vec<u8> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, format!("mosix issuer b of {cluster}"));
-        let uri = format!("mosix://{cluster}/issuer/b");
-        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let signer = KeyPair::try_from(&PrivatePkcs8KeyDer::from(issuing.key.as_slice())).unwrap();
-        let mut names = CertificateParams::default();
-        names.distinguished_name = rcgen::DistinguishedName::new();
-        names.distinguished_name.push(rcgen::DnType::CommonName, format!("mosix issuer a of {cluster}"));
-        names.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.signed_by(key, &Issuer::new(names, signer)).unwrap().der().to_vec()
+        assert_eq!(check(&b, false, &deep, client()), Err(CertificateError::InvalidPurpose.into()));
     }
 
     #[test]
