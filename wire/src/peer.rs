@@ -74,7 +74,6 @@ mod code {
 pub type Events = mpsc::Receiver<Event>;
 
 /// What another daemon said, or a stranger.
-#[derive(Debug)]
 pub enum Event {
     /// A datagram of at most [`MAX_DATAGRAM_BYTES`].
     Datagram {
@@ -112,6 +111,18 @@ pub enum Event {
         /// In words that say what to do.
         why: String,
     },
+}
+
+/// Without what was said: a request to join holds a token's secret.
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Event::Datagram { from, address, .. } => write!(f, "Datagram of {from} ({address})"),
+            Event::Question { from, address, .. } => write!(f, "Question of {from} ({address})"),
+            Event::Enrol { address, .. } => write!(f, "Enrol of {address}"),
+            Event::Refused { address, why } => write!(f, "Refused {address}: {why}"),
+        }
+    }
 }
 
 /// The place for an answer. Dropped, it tells the asker that there is none.

@@ -117,3 +117,51 @@ impl Table {
         self.opening.remove(&to).map(|opening| opening.waiting).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::identity::{Identity, Revoked, peer_client_tls};
+    use crate::peer::{Endpoint, code, config};
+
+    /// One peer that is called once more than there is room for: its first connection goes, the others stay.
+    #[tokio::test]
+    async fn the_connection_used_longest_ago_makes_room() {
+        let (_, identity) = Identity::ephemeral_pair().unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let (a, _events) = Endpoint::bind(any, &identity, Revoked::default()).unwrap();
+        let calls = config::client(peer_client_tls(&identity, Revoked::default()).unwrap()).unwrap();
+        let caller = quinn::Endpoint::client(any).unwrap();
+        let mut connections = Vec::new();
+        for _ in 0..=MAX_CONNECTIONS {
+            let calling = caller.connect_with(calls.clone(), a.local_addr().unwrap(), "node.mosix.internal");
+            connections.push(calling.unwrap().await.unwrap());
+        }
+        match connections[0].closed().await {
+            quinn::ConnectionError::ApplicationClosed(closed) => {
+                assert_eq!(closed.error_code, code::TOO_MANY)
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(connections[1..].iter().all(|connection| connection.close_reason().is_none()));
+        // The latest is the one to speak on; when it ends, the one before takes its place.
+        let address = caller.local_addr().unwrap();
+        for _ in 0..2 {
+            let latest = connections.pop().unwrap();
+            let heard = async {
+                loop {
+                    a.send(address, "are you there?".into());
+                    if let Ok(heard) = timeout(Duration::from_millis(50), latest.read_datagram()).await {
+                        return heard.unwrap();
+                    }
+                }
+            };
+            assert_eq!(heard.await.as_ref(), b"are you there?");
+            latest.close(code::BYE, b"");
+        }
+    }
+}
