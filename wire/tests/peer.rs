@@ -266,6 +266,7 @@ async fn a_stranger_may_enrol_and_nothing_else() {
     let ca = identity::ca_sha256(&cluster.0).unwrap();
     let dead = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let places = [dead, a.address];
+    let begun = std::time::Instant::now();
     let (response, ()) = tokio::join!(peer::enrol(&places, ca, bytes("let me in")), async {
         match a.next().await {
             Event::Enrol { request, answer, .. } => {
@@ -276,6 +277,8 @@ async fn a_stranger_may_enrol_and_nothing_else() {
         }
     });
     assert_eq!(response, Ok(bytes("welcome")));
+    assert!(begun.elapsed() < Duration::from_secs(2), "it waited for the one that is not there");
+    assert_eq!(peer::enrol(&[dead], ca, bytes("?")).await, Err(PeerError::NoAnswer(dead)));
     // The request is secret: one who is not of that CA does not see it.
     let asked = peer::enrol(&[a.address], [7; 32], bytes("secret")).await;
     assert!(matches!(&asked, Err(PeerError::Refused(why)) if why.contains("token")), "{asked:?}");

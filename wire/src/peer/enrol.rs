@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Connection, VarInt};
+use quinn::{Connection, ConnectionError};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::call::SERVER_NAME;
@@ -42,52 +43,88 @@ pub(super) async fn receive(shared: &Shared, connection: &Connection, address: S
     }
 }
 
-/// Asks the daemons at `addresses` in turn, until one is there, to let this machine in. Its certificate must come from the
-/// CA whose certificate has this SHA-256: the request is shown to nobody else. Runs in any tokio runtime.
+/// Calls the daemons at `addresses`, all at once since some may be out of reach, and asks the first that is there to let this
+/// machine in; the next if it fails. Its certificate must come from the CA whose certificate has this SHA-256: the request is
+/// shown to nobody else. Runs in any tokio runtime.
 pub async fn enrol(
     addresses: &[SocketAddr],
     ca_sha256: [u8; 32],
     request: Bytes,
 ) -> Result<Bytes, PeerError> {
-    let mut failed = PeerError::Lost("no daemon is named that could let this machine in".into());
+    let calls = config::client(join_tls(ca_sha256)?)?;
+    let mut calling = JoinSet::new();
     for address in addresses {
-        match timeout(ENROL_TIMEOUT, enrol_at(canonical(*address), ca_sha256, request.clone())).await {
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err(error)) => failed = error,
-            Err(_) => failed = PeerError::NoAnswer(*address),
+        calling.spawn(Asking::call(canonical(*address), calls.clone()));
+    }
+    let mut failed = PeerError::Lost("no daemon is named that could let this machine in".into());
+    while let Some(called) = calling.join_next().await {
+        // None of them panics or is cancelled.
+        let Ok(called) = called else { continue };
+        let answered = match called {
+            Ok(asking) => {
+                let to = asking.to;
+                timeout(ENROL_TIMEOUT, asking.ask(request.clone()))
+                    .await
+                    .unwrap_or(Err(PeerError::TimedOut(to)))
+            }
+            Err(error) => Err(error),
+        };
+        match answered {
+            Ok(response) => return Ok(response),
+            // Says more than that another did not answer.
+            Err(error) if !matches!(failed, PeerError::Refused(_)) => failed = error,
+            Err(_) => {}
         }
     }
     Err(failed)
 }
 
-async fn enrol_at(to: SocketAddr, ca_sha256: [u8; 32], request: Bytes) -> Result<Bytes, PeerError> {
-    let any = match to {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    };
-    let endpoint = quinn::Endpoint::client(any).map_err(PeerError::socket("open a UDP socket"))?;
-    let connecting = endpoint
-        .connect_with(config::client(join_tls(ca_sha256)?)?, to, SERVER_NAME)
-        .map_err(|error| PeerError::connect(to, error))?;
-    // Only for words: this machine has no name yet.
-    let own = PeerName::of_node("the token", "this machine");
-    let lost = |error| match PeerError::connection(error, to, None, &own) {
+/// A connection with a daemon of the right cluster.
+struct Asking {
+    to: SocketAddr,
+    endpoint: quinn::Endpoint,
+    connection: Connection,
+}
+
+impl Asking {
+    async fn call(to: SocketAddr, calls: quinn::ClientConfig) -> Result<Asking, PeerError> {
+        let any = match to {
+            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        };
+        let endpoint = quinn::Endpoint::client(any).map_err(PeerError::socket("open a UDP socket"))?;
+        let connecting =
+            endpoint.connect_with(calls, to, SERVER_NAME).map_err(|error| PeerError::connect(to, error))?;
+        let connected = timeout(HANDSHAKE_TIMEOUT, connecting).await.map_err(|_| PeerError::NoAnswer(to))?;
+        Ok(Asking { to, endpoint, connection: connected.map_err(|error| lost(to, error))? })
+    }
+
+    async fn ask(self, request: Bytes) -> Result<Bytes, PeerError> {
+        let Asking { to, endpoint, connection } = self;
+        let (mut asking, mut answering) = connection.open_bi().await.map_err(|error| lost(to, error))?;
+        asking.write_chunk(request).await.map_err(|error| PeerError::Lost(error.to_string()))?;
+        // It was not finished before.
+        let _ = asking.finish();
+        let response = answering
+            .read_to_end(MAX_ENROL_BYTES)
+            .await
+            .map_err(|error| PeerError::answer(error, to, None, &nobody()))?;
+        connection.close(code::BYE, b"");
+        endpoint.wait_idle().await;
+        Ok(response.into())
+    }
+}
+
+/// For words: this machine has no name yet.
+fn nobody() -> PeerName {
+    PeerName::of_node("the token", "this machine")
+}
+
+fn lost(to: SocketAddr, error: ConnectionError) -> PeerError {
+    match PeerError::connection(error, to, None, &nobody()) {
         PeerError::Refused(_) => PeerError::Refused(format!(
             "the daemon at {to} is not of the cluster that the token is for; nothing was sent to it"
         )),
         other => other,
-    };
-    let connection =
-        timeout(HANDSHAKE_TIMEOUT, connecting).await.map_err(|_| PeerError::NoAnswer(to))?.map_err(lost)?;
-    let (mut asking, mut answering) = connection.open_bi().await.map_err(lost)?;
-    asking.write_chunk(request).await.map_err(|error| PeerError::Lost(error.to_string()))?;
-    // It was not finished before.
-    let _ = asking.finish();
-    let response = answering
-        .read_to_end(MAX_ENROL_BYTES)
-        .await
-        .map_err(|error| PeerError::answer(error, to, None, &own))?;
-    connection.close(VarInt::from_u32(0), b"");
-    endpoint.wait_idle().await;
-    Ok(response.into())
+    }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use quinn::{ConnectError, ConnectionError, ReadError, ReadToEndError};
 use rustix::io::Errno;
 
-use super::{MAX_QUESTION_BYTES, QUESTION_TIMEOUT, code};
+use super::{MAX_QUESTION_BYTES, code};
 use crate::identity::{IdentityError, PeerName};
 use crate::link::{LinkError, describe};
 
@@ -28,7 +28,7 @@ pub enum PeerError {
     #[error("{0} did not answer the question")]
     Unanswered(String),
     /// The answer took too long.
-    #[error("no answer from {0} within {QUESTION_TIMEOUT:?}")]
+    #[error("no answer from {0} in time")]
     TimedOut(SocketAddr),
     /// The question or the answer is too long.
     #[error("a question or its answer is longer than {MAX_QUESTION_BYTES} bytes")]
