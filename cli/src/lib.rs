@@ -2,7 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod addresses;
 pub mod advice;
 pub mod commands;
+mod daemon;
+pub mod mosix;
 pub mod node;
 pub mod run;
+mod table;

@@ -155,8 +155,9 @@ mod tests {
         write(9);
         assert_eq!(pages(tracker.last_written(&covered).unwrap()), [9]);
         let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-        let ours =
-            fds.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to.ends_with("[userfaultfd]")));
+        let ours = fds.filter(|fd| {
+            std::fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == "anon_inode:[userfaultfd]")
+        });
         assert_eq!(ours.count(), 0, "its descriptors are its own");
     }
 }

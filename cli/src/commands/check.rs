@@ -4,19 +4,26 @@ use std::fs;
 use std::io::{self, Write};
 
 use anyhow::Result;
+use serde::Serialize;
 
 /// One line of the answer.
+#[derive(Serialize)]
 struct Finding {
     what: &'static str,
     /// What is lost without it and what brings it; `None` when it is there.
     missing: Option<String>,
 }
 
-/// Prints a line for each feature. Fails when programs cannot be managed here at all.
-pub fn check() -> Result<()> {
+/// Prints a line for each feature.
+pub fn check(json: bool) -> Result<()> {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy().into_owned();
     let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, &findings(kernel_version(&release)))?;
+        writeln!(out)?;
+        return Ok(());
+    }
     writeln!(out, "Linux {release} {}", uname.machine().to_string_lossy())?;
     let findings = findings(kernel_version(&release));
     for Finding { what, missing } in &findings {

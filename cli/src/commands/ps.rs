@@ -6,6 +6,8 @@ use anyhow::Result;
 use home::control::client;
 use home::supervisor::ProcessLine;
 
+use crate::table::{self, Column};
+
 /// Prints the processes of every supervisor of this user (of everybody, for root).
 pub fn ps(json: bool) -> Result<()> {
     let mut lines: Vec<ProcessLine> = Vec::new();
@@ -20,23 +22,17 @@ pub fn ps(json: bool) -> Result<()> {
         writeln!(out)?;
         return Ok(());
     }
-    let header = ["PID", "PPID", "S", "THR", "PLACE", "STAYS BECAUSE", "COMMAND"];
+    let columns = [
+        Column::Right("PID"),
+        Column::Right("PPID"),
+        Column::Left("S"),
+        Column::Right("THR"),
+        Column::Left("PLACE"),
+        Column::Left("STAYS BECAUSE"),
+        Column::Left("COMMAND"),
+    ];
     let rows: Vec<[String; 7]> = lines.iter().map(row).collect();
-    let mut widths = header.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut print = |cells: [&str; 7]| {
-        let [pid, ppid, state, threads, place, stay, command] = cells;
-        let [w0, w1, w2, w3, w4, w5, _] = widths;
-        writeln!(out, "{pid:>w0$} {ppid:>w1$} {state:w2$} {threads:>w3$} {place:w4$} {stay:w5$} {command}")
-    };
-    print(header)?;
-    for row in &rows {
-        print(row.each_ref().map(String::as_str))?;
-    }
+    table::write(&mut out, columns, &rows)?;
     Ok(())
 }
 

@@ -1,94 +1,114 @@
-//! TLS configurations, and the checks of the peer's certificate: made by our CA, and of the right role.
+//! What is asked of the certificates that a peer shows: made by our CA, of the right role, not revoked.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    ServerConfig, SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use super::{Identity, IdentityError, PeerName, Role};
+use super::authority::issuer_of;
+use super::tls::provider;
+use super::{Identity, IdentityError, KeyId, PeerName, Revoked, Role};
 
-/// ALPN (RFC 7301). One name for all versions: [`Hello`](crate::message::Hello) compares versions and can say
-/// more than a TLS alert.
-const ALPN: &[u8] = b"mosix";
+/// Most certificates that a peer may show: its own, an issuer's, and the CA's.
+const MAX_CHAIN: usize = 3;
 
-/// AES-128-GCM and X25519 alone: every x86-64 since 2010 has AES instructions, and ChaCha20 would cost 35 to
-/// 58 % of bulk speed (FIGURES).
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider {
-        cipher_suites: vec![ring::cipher_suite::TLS13_AES_128_GCM_SHA256],
-        kx_groups: vec![ring::kx_group::X25519],
-        ..ring::default_provider()
-    })
+/// Who is accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(super) ca: CertificateDer<'static>,
+    pub(super) revoked: Revoked,
+    /// Only nodes, in either direction.
+    pub(super) nodes_only: bool,
 }
 
-impl Identity {
-    fn roots(&self) -> Result<Arc<RootCertStore>, IdentityError> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from(self.ca.clone())).map_err(IdentityError::crypto)?;
-        Ok(Arc::new(roots))
-    }
-
-    fn chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![CertificateDer::from(self.certificate.clone())]
-    }
-
-    fn private_key(&self) -> PrivateKeyDer<'static> {
-        PrivatePkcs8KeyDer::from(self.key.clone()).into()
+impl Rules {
+    /// Who the peer is, if it may speak: a node whom the CA itself has certified, or a user of the machine whose issuer
+    /// has certified it. `usage` is the extended key usage that it needs.
+    pub(super) fn check(
+        &self,
+        provider: &CryptoProvider,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        usage: webpki::KeyUsage,
+        now: UnixTime,
+    ) -> Result<PeerName, Error> {
+        if others.len() >= MAX_CHAIN {
+            return Err(CertificateError::BadEncoding.into());
+        }
+        let parsed = webpki::EndEntityCert::try_from(certificate).map_err(path_error)?;
+        let anchors = [webpki::anchor_from_trusted_cert(&self.ca).map_err(path_error)?];
+        let algorithms = provider.signature_verification_algorithms.all;
+        let path = parsed
+            .verify_for_usage(algorithms, &anchors, others, now, usage, None, None)
+            .map_err(path_error)?;
+        let keys = key_ids(std::iter::once(certificate).chain(others));
+        if self.revoked.has_any(&keys) {
+            return Err(CertificateError::Revoked.into());
+        }
+        let name = PeerName::of_certificate(certificate).ok_or_else(wrong_role)?;
+        let mut issuers = path.intermediate_certificates();
+        let rightful = match (name.role, issuers.next(), issuers.next()) {
+            (Role::Node, None, None) => true,
+            (Role::User, Some(issuer), None) if !self.nodes_only => {
+                issuer.valid_uri_names().find_map(issuer_of) == Some((&name.cluster, &name.node))
+            }
+            _ => false,
+        };
+        if rightful { Ok(name) } else { Err(wrong_role()) }
     }
 }
 
-/// For the side that opens links. No resumption: 0-RTT could be replayed (FIGURES), and a full handshake
-/// costs under 1 ms once per session.
-pub(crate) fn client_tls(identity: &Identity) -> Result<ClientConfig, IdentityError> {
+/// Whether peers will accept a node's certificate, and one that it has issued for a user.
+pub(super) fn prove(node: &Identity) -> Result<(), IdentityError> {
+    let rules = node.rules(node.revoked().clone(), false);
     let provider = provider();
-    let verifier = Arc::new(NodeVerifier { roots: identity.roots()?, provider: provider.clone() });
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(IdentityError::crypto)?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_client_auth_cert(identity.chain(), identity.private_key())
-        .map_err(IdentityError::crypto)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    config.resumption = Resumption::disabled();
-    config.enable_sni = false;
-    Ok(config)
+    for identity in [node, &node.issue_user("user")?] {
+        let chain = identity.chain();
+        let (own, others) = chain.split_first().ok_or(IdentityError::NoIssuer)?;
+        rules
+            .check(&provider, own, others, webpki::KeyUsage::client_auth(), UnixTime::now())
+            .map_err(IdentityError::crypto)?;
+    }
+    Ok(())
 }
 
-/// For the side that accepts links.
-pub(crate) fn server_tls(identity: &Identity) -> Result<ServerConfig, IdentityError> {
-    let provider = provider();
-    let path = WebPkiClientVerifier::builder_with_provider(identity.roots()?, provider.clone())
-        .build()
-        .map_err(IdentityError::crypto)?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(IdentityError::crypto)?
-        .with_client_cert_verifier(Arc::new(MemberVerifier(path)))
-        .with_single_cert(identity.chain(), identity.private_key())
-        .map_err(IdentityError::crypto)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(config)
+/// The keys in what a peer shows.
+pub(crate) fn key_ids<'a>(chain: impl Iterator<Item = &'a CertificateDer<'a>>) -> Vec<KeyId> {
+    chain.filter_map(KeyId::of_certificate).collect()
 }
 
-/// A server must hold a node certificate of our CA; its host name does not matter.
+/// Each becomes a TLS alert, which the other end turns into words.
+fn path_error(error: webpki::Error) -> Error {
+    use webpki::Error as Path;
+    match error {
+        Path::CertExpired { .. } => CertificateError::Expired,
+        Path::CertNotValidYet { .. } => CertificateError::NotValidYet,
+        Path::UnknownIssuer => CertificateError::UnknownIssuer,
+        Path::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        Path::RequiredEkuNotFoundContext(_) | Path::PathLenConstraintViolated => {
+            CertificateError::InvalidPurpose
+        }
+        _ => CertificateError::BadEncoding,
+    }
+    .into()
+}
+
+/// Becomes the alert access_denied (RFC 8446 §6.2).
+fn wrong_role() -> Error {
+    CertificateError::ApplicationVerificationFailure.into()
+}
+
+/// A server must hold a node certificate of our CA; its host name does not matter: machines move, names do not.
 #[derive(Debug)]
-struct NodeVerifier {
-    roots: Arc<RootCertStore>,
-    provider: Arc<CryptoProvider>,
+pub(super) struct ServerVerifier {
+    pub(super) rules: Rules,
+    pub(super) provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for NodeVerifier {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -97,17 +117,12 @@ impl ServerCertVerifier for NodeVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
-            &self.roots,
-            intermediates,
-            now,
-            self.provider.signature_verification_algorithms.all,
-        )?;
-        match PeerName::of_certificate(end_entity) {
-            Some(PeerName { role: Role::Node, .. }) => Ok(ServerCertVerified::assertion()),
-            _ => Err(wrong_role()),
+        let usage = webpki::KeyUsage::server_auth();
+        let name = self.rules.check(&self.provider, end_entity, intermediates, usage, now)?;
+        if name.role != Role::Node {
+            return Err(wrong_role());
         }
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -116,7 +131,7 @@ impl ServerCertVerifier for NodeVerifier {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("only TLS 1.3 is spoken".into()))
+        Err(only_tls13())
     }
 
     fn verify_tls13_signature(
@@ -134,13 +149,22 @@ impl ServerCertVerifier for NodeVerifier {
     }
 }
 
-/// A client must hold a certificate of our CA that names a user or a node.
+/// A client must hold a certificate of our CA.
 #[derive(Debug)]
-struct MemberVerifier(Arc<dyn ClientCertVerifier>);
+pub(super) struct ClientVerifier {
+    pub(super) rules: Rules,
+    pub(super) provider: Arc<CryptoProvider>,
+    /// One without a certificate may finish the handshake: what it may do then is decided by its ALPN.
+    pub(super) strangers: bool,
+}
 
-impl ClientCertVerifier for MemberVerifier {
+impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        !self.strangers
     }
 
     fn verify_client_cert(
@@ -149,17 +173,19 @@ impl ClientCertVerifier for MemberVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.0.verify_client_cert(end_entity, intermediates, now)?;
-        PeerName::of_certificate(end_entity).map(|_| verified).ok_or_else(wrong_role)
+        let usage = webpki::KeyUsage::client_auth();
+        self.rules
+            .check(&self.provider, end_entity, intermediates, usage, now)
+            .map(|_| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        Err(only_tls13())
     }
 
     fn verify_tls13_signature(
@@ -168,31 +194,159 @@ impl ClientCertVerifier for MemberVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
-/// Becomes the alert access_denied (RFC 8446 §6.2), which the link turns into words.
-fn wrong_role() -> Error {
-    CertificateError::ApplicationVerificationFailure.into()
+fn only_tls13() -> Error {
+    Error::General("only TLS 1.3 is spoken".into())
 }
 
-/// For the test of a peer that has none.
 #[cfg(test)]
-pub(crate) fn no_client_certificate() -> Arc<dyn rustls::client::ResolvesClientCert> {
-    #[derive(Debug)]
-    struct Nothing;
-    impl rustls::client::ResolvesClientCert for Nothing {
-        fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
-            None
-        }
-        fn has_certs(&self) -> bool {
-            false
-        }
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair, SanType,
+    };
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+
+    use super::super::authority::{Authority, Issuing};
+    use super::*;
+
+    /// What the holder of an issuer's key might make, with openssl and bad intent: a certificate and its key.
+    fn forge_with(
+        issuing: &Issuing,
+        uri: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (CertificateDer<'static>, KeyPair) {
+        let named = |name: &str| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params
+        };
+        let issuer = CertificateDer::from(issuing.certificate.clone());
+        let parsed = webpki::EndEntityCert::try_from(&issuer).unwrap();
+        let (cluster, machine) = parsed.valid_uri_names().find_map(issuer_of).unwrap();
+        let mut signer = named(&format!("mosix issuer {machine} of {cluster}"));
+        signer.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let signer_key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(issuing.key.as_slice())).unwrap();
+        let mut params = named("forged");
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &Issuer::new(signer, signer_key)).unwrap();
+        (certificate.der().clone(), key)
     }
-    Arc::new(Nothing)
+
+    fn forge(issuing: &Issuing, uri: &str, usages: &[Usage]) -> CertificateDer<'static> {
+        forge_with(issuing, uri, |params| params.extended_key_usages = usages.to_vec()).0
+    }
+
+    fn check(
+        node: &Identity,
+        nodes_only: bool,
+        chain: &[CertificateDer<'static>],
+        usage: webpki::KeyUsage,
+    ) -> Result<PeerName, Error> {
+        let rules = node.rules(node.revoked().clone(), nodes_only);
+        rules.check(&provider(), &chain[0], &chain[1..], usage, UnixTime::now())
+    }
+
+    fn client() -> webpki::KeyUsage {
+        webpki::KeyUsage::client_auth()
+    }
+
+    #[test]
+    fn a_machine_vouches_for_its_own_users_and_nothing_else() {
+        let authority = Authority::create("lab").unwrap();
+        let (a, b) = (authority.issue_node("a").unwrap(), authority.issue_node("b").unwrap());
+        let issuing = a.issuing.as_ref().unwrap();
+        let issuer = CertificateDer::from(issuing.certificate.clone());
+        let cluster = &authority.cluster;
+        let with_issuer = |certificate| [certificate, issuer.clone()];
+
+        let user = a.issue_user("alice").unwrap();
+        let name = check(&b, false, &user.chain(), client()).unwrap();
+        assert_eq!((name.to_string(), name.node.as_str()), ("user alice@a".to_owned(), "a"));
+        assert!(check(&b, true, &user.chain(), client()).is_err(), "a user is no peer");
+        assert!(check(&b, false, &user.chain()[..1], client()).is_err(), "without its issuer");
+        let uri = format!("mosix://{cluster}/user/alice@a");
+        let same = forge(issuing, &uri, &[Usage::ClientAuth]);
+        assert!(check(&b, false, &with_issuer(same), client()).is_ok(), "the forger's tools work");
+
+        let both = [Usage::ClientAuth, Usage::ServerAuth];
+        let uri = format!("mosix://{cluster}/node/c");
+        let node = with_issuer(forge(issuing, &uri, &both));
+        assert_eq!(check(&b, false, &node, client()), Err(wrong_role()), "a node that the CA has not made");
+        assert_eq!(check(&b, true, &node, client()), Err(wrong_role()));
+        assert_eq!(
+            check(&b, true, &node, webpki::KeyUsage::server_auth()),
+            Err(CertificateError::InvalidPurpose.into())
+        );
+        let uri = format!("mosix://{cluster}/user/root@b");
+        let other = forge(issuing, &uri, &[Usage::ClientAuth]);
+        assert_eq!(
+            check(&b, false, &with_issuer(other), client()),
+            Err(wrong_role()),
+            "another machine's user"
+        );
+        let uri = "mosix://other-00000000/user/alice@a".to_owned();
+        let other = forge(issuing, &uri, &[Usage::ClientAuth]);
+        assert_eq!(check(&b, false, &with_issuer(other), client()), Err(wrong_role()), "another cluster's");
+        assert!(check(&b, false, std::slice::from_ref(&issuer), client()).is_err(), "the issuer itself");
+        // An issuer for b below that of a.
+        let uri = format!("mosix://{cluster}/issuer/b");
+        let (below, key) = forge_with(issuing, &uri, |params| {
+            let name = format!("mosix issuer b of {cluster}");
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        });
+        let below = Issuing { certificate: below.to_vec(), key: key.serialize_der() };
+        let deep = forge(&below, &format!("mosix://{cluster}/user/root@b"), &[Usage::ClientAuth]);
+        let deep = [deep, CertificateDer::from(below.certificate), issuer];
+        assert_eq!(check(&b, false, &deep, client()), Err(CertificateError::InvalidPurpose.into()));
+    }
+
+    #[test]
+    fn a_users_certificate_ends() {
+        let node = Authority::create("lab").unwrap().issue_node("a").unwrap();
+        let chain = node.issue_user("alice").unwrap().chain();
+        let rules = node.rules(Revoked::default(), false);
+        let at = |later: Duration| {
+            let now = Duration::from_secs(super::super::unix_now()) + later;
+            rules.check(&provider(), &chain[0], &chain[1..], client(), UnixTime::since_unix_epoch(now))
+        };
+        assert!(at(super::super::USER_LIFETIME - Duration::from_secs(60)).is_ok());
+        let late = at(super::super::USER_LIFETIME + Duration::from_secs(60));
+        assert_eq!(late, Err(CertificateError::Expired.into()));
+    }
+
+    #[test]
+    fn a_removed_machine_takes_its_users_along() {
+        let authority = Authority::create("lab").unwrap();
+        let (a, b) = (authority.issue_node("a").unwrap(), authority.issue_node("b").unwrap());
+        let user = a.issue_user("alice").unwrap();
+        b.revoked().replace(a.key_ids());
+        let revoked = Err(CertificateError::Revoked.into());
+        assert_eq!(check(&b, true, &a.chain(), client()), revoked);
+        assert_eq!(check(&b, false, &user.chain(), client()), revoked);
+        assert!(check(&b, false, &b.issue_user("bob").unwrap().chain(), client()).is_ok());
+        // It comes back with new keys under its old name.
+        let again = authority.issue_node("a").unwrap();
+        assert!(check(&b, true, &again.chain(), client()).is_ok());
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let node = Authority::create("lab").unwrap().issue_node("a").unwrap();
+        let text = format!("{node:?}");
+        assert!(text.len() < 200, "{text}");
+    }
 }
