@@ -47,6 +47,9 @@ pub struct Arguments {
     /// Take the node's vDSO for another kernel's, as between nodes whose kernels differ: for tests
     #[arg(long, hide = true)]
     pub foreign_vdso: bool,
+    /// Copy processes while they run from so many MiB of memory on: for tests and measurements
+    #[arg(long, hide = true, value_name = "MIB")]
+    pub precopy_from: Option<u64>,
     /// Say on standard error what is decided and why
     #[arg(short, long)]
     pub verbose: bool,
@@ -158,6 +161,7 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
         node: None,
         identity: arguments.identity.clone(),
         foreign_vdso: arguments.foreign_vdso,
+        precopy_bytes: arguments.precopy_from.map(|mib| mib.saturating_mul(1 << 20)),
         trace_syscalls: arguments.trace_syscalls,
         trace_stderr: if arguments.trace_syscalls && trace_file.is_none() { stderr() } else { None },
         trace_file,

@@ -9,6 +9,7 @@ mod deputy;
 mod nearness;
 mod node;
 mod out;
+mod precopy;
 mod serve;
 mod shared;
 
@@ -29,6 +30,7 @@ pub use cpu::Used;
 pub use deputy::{Deputy, Process};
 pub use node::{Meeting, NodeError};
 pub use out::{NotSent, settle_exec};
+pub use precopy::NotCopied;
 pub use shared::Shared;
 
 use deputy::{Phase, State, Told};
@@ -42,6 +44,13 @@ pub enum Action {
         parent: Tid,
         /// Its pid.
         child: Tid,
+    },
+    /// What a process at home still would have to send is little: stop it and send it out.
+    Copied {
+        /// Its pid.
+        pid: Tid,
+        /// Why it moves.
+        reason: String,
     },
     /// A process is at home again, its threads stopped and whole. Resume them.
     CameHome {
@@ -129,6 +138,8 @@ pub struct Away {
     keys: HashMap<ThreadKey, Tid>,
     actions: VecDeque<Action>,
     sending: VecDeque<Sending>,
+    /// Processes that run at home while their pages travel, by pid.
+    copies: HashMap<Tid, precopy::Precopy>,
     /// Bodies of processes that have just exec'ed, with [`Process::cpu_from`]: the fresh image may follow them.
     replaced: HashMap<Tid, (ProcessKey, Option<Cpu>)>,
     nearness: nearness::Nearness,
@@ -179,7 +190,7 @@ impl Away {
 
     /// Whether any process is here or on its way.
     pub fn is_used(&self) -> bool {
-        !self.processes.is_empty() || !self.replaced.is_empty()
+        !self.processes.is_empty() || !self.replaced.is_empty() || !self.copies.is_empty()
     }
 
     /// What a process that is here has used so far, as far as its node has told.
@@ -220,6 +231,7 @@ impl Away {
         }
         self.give_up_late(Instant::now());
         self.end_waits(Instant::now());
+        self.go_on_copying();
         self.send_contents()
     }
 
@@ -286,9 +298,9 @@ impl Away {
         std::mem::take(&mut self.child_came)
     }
 
-    /// Whether contents wait for the link to drain: then `drive` must be called again soon.
+    /// Whether contents or pages wait for the link to drain: then `drive` must be called again soon.
     pub fn has_backlog(&self) -> bool {
-        !self.sending.is_empty()
+        !self.sending.is_empty() || self.copies_wait()
     }
 
     fn tell(&mut self, key: ProcessKey, message: &ToBody) {
@@ -324,6 +336,11 @@ impl Away {
             return Ok(());
         }
         if !self.processes.contains_key(&key) {
+            match message {
+                FromBody::Prepared => self.on_prepared(key),
+                FromBody::Refused(why) => self.on_copy_refused(key, &why),
+                _ => {}
+            }
             return Ok(());
         }
         match message {
@@ -351,7 +368,7 @@ impl Away {
                     self.interrupt_call(tid);
                 }
             }
-            FromBody::Ended { .. } => {}
+            FromBody::Ended { .. } | FromBody::Prepared => {}
         }
         Ok(())
     }
@@ -393,6 +410,7 @@ impl Away {
             (pid, format!("node {} is lost ({why}): process {pid} was there and is killed", self.name))
         });
         let lost = lost.collect();
+        self.stop_copies(why);
         let leaving: Vec<_> = self.processes.values().map(|process| process.key).collect();
         for key in leaving {
             self.on_refused(key, why);

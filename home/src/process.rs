@@ -13,6 +13,9 @@ pub const INIT: Tid = 1;
 /// Why it does not leave: a body has its process's pid, and in the sandbox this one is taken.
 pub const INIT_STAYS: &str = "the first process of a pid namespace";
 
+/// Why a process with a signalfd does not leave.
+pub const SIGNALFD_STAYS: &str = "a signalfd is open, whose signals would be pending elsewhere";
+
 /// What is asked of the threads of a process: a hollow one dies with its supervisor, a whole one does not. Its end needs
 /// no stop, since a zombie waits for us anyway (see [`tracee::wait::next`]), unless it is the end of all.
 pub fn options(pid: Tid, hollow: bool) -> Options {

@@ -6,6 +6,7 @@
 //!   `orders` what others want of it, `stops` how processes are stopped for it;
 //! - `repair` keeps ignored signals from changing what a program at home sees;
 //! - `setuid` and `tracers` let go of programs that must not be traced;
+//! - `precopy` moves processes with much memory;
 //! - `placement` keeps this thread on the core of the process it serves.
 
 mod away;
@@ -20,6 +21,7 @@ mod hooks;
 mod nodes;
 mod orders;
 mod placement;
+mod precopy;
 mod repair;
 mod setuid;
 mod stops;
@@ -83,6 +85,8 @@ pub struct Options {
     pub identity: Option<PathBuf>,
     /// The node's vDSO is to be taken for another kernel's.
     pub foreign_vdso: bool,
+    /// Processes with so much memory of their own are copied while they run; none named means what is usual.
+    pub precopy_bytes: Option<u64>,
     /// A copy of standard error, held for `-v` lines until the first process has ended.
     pub verbose: Option<OwnedFd>,
     /// A copy of standard error, held for the trace as long as a process is managed.
@@ -115,6 +119,7 @@ pub struct Supervisor {
     stop_asked: bool,
     repairs_made: u64,
     may_trace_anything: bool,
+    precopy_bytes: u64,
     /// ptrace has more to report than was taken.
     more_reports: bool,
     /// The thread that is being stopped for a move.
@@ -217,6 +222,7 @@ impl Supervisor {
             leaving: HashSet::new(),
             stop_asked: false,
             repairs_made: 0,
+            precopy_bytes: options.precopy_bytes.unwrap_or(precopy::PRECOPY_BYTES),
             may_trace_anything: setuid::may_trace_anything(),
             more_reports: false,
             stopping: None,

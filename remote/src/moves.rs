@@ -198,8 +198,8 @@ impl Session {
         let mut reader = PageReader::open(host).map_err(read)?;
         for vma in vmas {
             for (start, end) in reader.runs(vma).map_err(read)? {
-                for (frame, _) in reader.frames(vma, (start, end), head).map_err(read)? {
-                    self.link.send(session::process_channel(key), frame)?;
+                for frame in reader.frames(vma, (start, end), true, head).map_err(read)? {
+                    self.link.send(session::process_channel(key), frame.bytes)?;
                 }
                 self.drain_to(QUEUE_BYTES_MAX)?;
             }

@@ -304,9 +304,10 @@ impl Session {
 
     fn on_process(&mut self, key: ProcessKey, message: ToBody) -> Result<(), SessionError> {
         match message {
-            ToBody::Place { image, threads, replaces, dispositions } => {
-                self.place(key, &image, threads, replaces, dispositions)
+            ToBody::Place { image, threads, replaces, dispositions, stale } => {
+                self.place(key, &image, (threads, dispositions, stale), replaces)
             }
+            ToBody::Prepare { outline } => self.prepare(key, &outline),
             ToBody::Pages { start, bytes } => self.pages(key, start, bytes),
             ToBody::Commit => self.commit(key),
             ToBody::Go => self.go(key),

@@ -75,6 +75,8 @@ pub(super) struct Leaving {
     pub(super) frozen_at: Instant,
     pub(super) reason: String,
     pub(super) bytes: u64,
+    /// Watches the process's writes as long as it has its mappings.
+    pub(super) _copied: Option<super::precopy::Prepared>,
 }
 
 #[derive(Clone)]

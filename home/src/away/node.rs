@@ -127,6 +127,7 @@ impl Meeting {
             keys: HashMap::new(),
             actions: VecDeque::new(),
             sending: VecDeque::new(),
+            copies: HashMap::new(),
             replaced: HashMap::new(),
             nearness: super::nearness::Nearness::new(),
             others: false,

@@ -12,7 +12,7 @@ use super::orders::Orders;
 use super::{Next, Supervisor, Timer};
 use crate::away::{Action, Move, NotSent, Shared, settle_exec};
 use crate::control::Reply;
-use crate::process::{INIT, INIT_STAYS, Place, StayReason, ThreadState};
+use crate::process::{INIT, INIT_STAYS, Place, Process, SIGNALFD_STAYS, StayReason, ThreadState};
 use crate::procfs;
 
 /// A process that came home for a call is looked at again after this long, then after twice as long, and so on.
@@ -51,6 +51,9 @@ fn stay_reason(pid: Tid) -> Option<String> {
     }
     if let Some(path) = procfs::open_view(pid) {
         return Some(format!("{path} is open"));
+    }
+    if procfs::has_signalfd(pid) {
+        return Some(SIGNALFD_STAYS.into());
     }
     if procfs::has_cpu_timer(pid) {
         return Some("it has a timer on CPU time".into());
@@ -117,6 +120,7 @@ impl Supervisor {
                     trace.born(child);
                 }
             }
+            Action::Copied { pid, reason } => self.copied(pid, node, &reason),
             Action::CameHome { pid, threads, stay, unfinished } => {
                 self.came_home(pid, threads, stay, &unfinished)
             }
@@ -183,6 +187,10 @@ impl Supervisor {
             Some(why) => Reply::Failed(format!("not possible: {why}")),
         };
         self.record(report);
+        let stays = |process: &Process| matches!(process.stay, Some(StayReason::Because(_)));
+        if reply != Reply::Done && self.table.processes.get(&pid).is_some_and(stays) {
+            self.revisit_later(pid, REVISIT_FIRST);
+        }
         self.answer_waiting(pid, &reply);
     }
 
@@ -233,7 +241,7 @@ impl Supervisor {
     }
 
     /// Lets a thread go on here that was elsewhere or about to go.
-    fn go_on_at_home(&mut self, stopped: Stopped, unfinished: &Calls) {
+    pub(super) fn go_on_at_home(&mut self, stopped: Stopped, unfinished: &Calls) {
         if let Some(call) = unfinished.get(&stopped.tid()) {
             self.take_up(&stopped, call);
         }
@@ -375,11 +383,20 @@ impl Supervisor {
         shared.map(|other| format!("it shares its memory with process {other} until one of them calls exec"))
     }
 
-    /// Sends a process out that runs at home.
+    /// Sends a process out that runs at home: at once, or, if it has much memory, when that is there.
     pub(super) fn send_running(&mut self, pid: Tid, node: NodeIndex, reason: &str) -> Result<(), String> {
         if let Some(why) = self.shares_memory(pid) {
             return Err(why);
         }
+        if self.precopy(pid, node, reason)? {
+            return Ok(());
+        }
+        self.send_stopped(pid, node, reason)
+    }
+
+    /// Stops a process and makes its threads ready to leave, or to go on: those that stopped, what their calls have used
+    /// up, and why it cannot leave.
+    pub(super) fn stop_and_put_down(&mut self, pid: Tid) -> (Vec<Stopped>, Calls, Result<(), String>) {
         let asleep = self.asleep(pid);
         let (threads, stopped) = self.stop_process(pid);
         let mut unfinished = Calls::new();
@@ -391,6 +408,15 @@ impl Supervisor {
                 Err(why) => result = Err(why),
             }
         }
+        (threads, unfinished, result)
+    }
+
+    /// Stops a process and sends it out.
+    pub(super) fn send_stopped(&mut self, pid: Tid, node: NodeIndex, reason: &str) -> Result<(), String> {
+        if let Some(why) = self.shares_memory(pid) {
+            return Err(why);
+        }
+        let (threads, unfinished, mut result) = self.stop_and_put_down(pid);
         let away = self.elsewhere.nodes.get(node);
         if away.is_none() {
             result = Err("no link to the node".into());

@@ -129,6 +129,11 @@ impl Nodes {
         self.ready().find(|(_, away)| away.has(pid)).map(|(index, _)| index)
     }
 
+    /// The node that a process is being copied to while it runs.
+    pub(super) fn copier(&self, pid: Tid) -> Option<NodeIndex> {
+        self.ready().find(|(_, away)| away.is_copying(pid)).map(|(index, _)| index)
+    }
+
     /// The node called so.
     pub(super) fn named(&self, name: &str) -> Option<NodeIndex> {
         self.nodes.iter().find(|(_, node)| node.shown() == name).map(|(index, _)| *index)
