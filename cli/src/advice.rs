@@ -1,9 +1,7 @@
 //! What a user asks of placement, and whom to ask for it.
 
-use std::path::PathBuf;
-
 use clap::Args;
-use wire::local::{self, Advice};
+use wire::local::Advice;
 
 /// Options that the cluster's daemon is told.
 #[derive(Args, Clone, Debug, Default)]
@@ -67,18 +65,6 @@ fn mebibytes(text: &str) -> Result<u32, String> {
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let mib = (number * f64::from(1 << (shift - 10)) / 1024.0).ceil();
     if mib >= 1.0 && mib <= f64::from(u32::MAX) { Ok(mib as u32) } else { Err(wrong()) }
-}
-
-/// Sockets of daemons, the one to try first in front: what $MOSIX_SOCKET says alone, or the user's own and the system's.
-pub fn sockets() -> Vec<PathBuf> {
-    if let Some(named) = std::env::var_os("MOSIX_SOCKET") {
-        return vec![named.into()];
-    }
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("mosix"));
-    let own = local::socket_path(rustix::process::geteuid().as_raw(), runtime);
-    let mut sockets = vec![own, local::SYSTEM_SOCKET.into()];
-    sockets.dedup();
-    sockets
 }
 
 #[cfg(test)]

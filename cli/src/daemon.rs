@@ -21,23 +21,19 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Connects to the daemon at $MOSIX_SOCKET, or else to the user's own, or else to the system's.
     pub(crate) fn connect() -> Result<Daemon> {
-        if let Some(path) = given() {
-            return match open(&path) {
-                Ok(Some(daemon)) => Ok(daemon),
-                Ok(None) => bail!("no mosixd listens at {} ($MOSIX_SOCKET): {HOW_TO_START}", path.display()),
-                Err(error) => Err(error),
-            };
+        let sockets = sockets();
+        for path in &sockets {
+            if let Some(daemon) = open(path)? {
+                return Ok(daemon);
+            }
         }
-        match Daemon::own()? {
-            Some(daemon) => Ok(daemon),
-            None => open(Path::new(SYSTEM_SOCKET))?
-                .with_context(|| format!("no mosixd runs on this machine: {HOW_TO_START}")),
-        }
+        let paths: Vec<_> = sockets.iter().map(|path| path.display().to_string()).collect();
+        bail!("no mosixd listens at {}: {HOW_TO_START}", paths.join(" or "))
     }
 
     /// The daemon of this user, if it runs.
     pub(crate) fn own() -> Result<Option<Daemon>> {
-        open(&given().unwrap_or_else(own_path))
+        sockets().first().map_or(Ok(None), |path| open(path))
     }
 
     /// Asks, and waits for the answer for as long as it takes. What the daemon could not do is an error.
@@ -89,13 +85,17 @@ fn unexpected() -> anyhow::Error {
     anyhow::anyhow!("mosixd gave an answer to something else")
 }
 
-fn given() -> Option<PathBuf> {
-    std::env::var_os("MOSIX_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
-}
-
-fn own_path() -> PathBuf {
+/// Where daemons of this machine listen, the one to try first in front: $MOSIX_SOCKET alone if it is set, or the user's own
+/// and the system's.
+pub(crate) fn sockets() -> Vec<PathBuf> {
+    if let Some(given) = std::env::var_os("MOSIX_SOCKET").filter(|path| !path.is_empty()) {
+        return vec![given.into()];
+    }
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-    socket_path(geteuid().as_raw(), runtime.map(|dir| dir.join("mosix")))
+    let own = socket_path(geteuid().as_raw(), runtime.map(|dir| dir.join("mosix")));
+    let mut sockets = vec![own, SYSTEM_SOCKET.into()];
+    sockets.dedup();
+    sockets
 }
 
 /// None if nothing listens there.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::advice::{self, Wishes};
+use crate::advice::Wishes;
 use crate::node::{self, Node};
 use clap::Parser;
 use home::{DaemonOptions, Options};
@@ -143,7 +143,7 @@ fn daemon(arguments: &Arguments) -> Result<Option<DaemonOptions>, String> {
         return Ok(None);
     }
     let advice = arguments.wishes.clone().advice(by_name.cloned());
-    Ok(Some(DaemonOptions { sockets: advice::sockets(), advice, required: by_name.is_some() }))
+    Ok(Some(DaemonOptions { sockets: crate::daemon::sockets(), advice, required: by_name.is_some() }))
 }
 
 fn options(arguments: &Arguments) -> Result<Options, Failure> {

@@ -318,6 +318,7 @@ impl Supervisor {
             _ => false,
         };
         if there {
+            self.stop_copy(pid, "it is to stay");
             self.answer_askers(pid, &control::Reply::Done);
             return self.tell_place(pid, None);
         }
