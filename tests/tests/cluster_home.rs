@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use system_tests::sandbox::Sandbox;
 use system_tests::script::Daemon;
 use system_tests::shuttle::Control;
 use system_tests::stats::Stats;
-use system_tests::suite;
+use system_tests::{programs, suite};
 use wire::identity::{self, Role};
 use wire::local::{Advice, Job, Reply, Request, Target};
 
@@ -116,6 +117,9 @@ fn advice(sandbox: &Sandbox) -> Result<()> {
         Request::Supervisor { advice: Advice { on: Some(on), .. }, .. } if on == "far" => {
             vec![Reply::Failed("no node is called far".into())]
         }
+        Request::Supervisor { advice, .. } if advice.nodes == ["bad"] => {
+            vec![Reply::Failed("no node can be called bad".into())]
+        }
         request => keeps_at_home(request),
     })?;
     let advice = |options: &[&str]| -> Result<Advice> {
@@ -146,6 +150,12 @@ fn advice(sandbox: &Sandbox) -> Result<()> {
     ensure!(advice(&["--no-migrate"])?.no_migrate && advice(&["--io-job"])?.io_job);
     ensure!(places(&daemon) == before, "asked where to go although it stays");
 
+    // One that it will not have is no reason not to run, unless the user insists.
+    let refused =
+        start(sandbox, &daemon, &["-v", "--nodes", "bad"], &["echo", "ran"])?.finish(sandbox, LIMIT)?;
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(refused.status.success() && refused.stdout == b"ran\n", "{refused:?}");
+    ensure!(error.contains("the node daemon refuses (no node can be called bad)"), "{error}");
     let outcome = start(sandbox, &daemon, &["--on", "far"], &["touch", "ran"])?.finish(sandbox, LIMIT)?;
     let error = String::from_utf8_lossy(&outcome.stderr).into_owned();
     ensure!(outcome.status.code() == Some(125) && error.contains("no node is called far"), "{outcome:?}");
@@ -207,11 +217,12 @@ struct WithNodes {
 
 type WithNodesTest = fn(&WithNodes) -> Result<()>;
 
-const WITH_NODES: [(&str, WithNodesTest); 6] = [
+const WITH_NODES: [(&str, WithNodesTest); 7] = [
     ("placed", placed),
     ("ordered_about", ordered_about),
     ("the_daemon_dies", the_daemon_dies),
     ("an_exec_goes_elsewhere", an_exec_goes_elsewhere),
+    ("a_scattered_build", a_scattered_build),
     ("nobody_at_the_address", nobody_at_the_address),
     ("free_again", free_again),
 ];
@@ -417,7 +428,9 @@ fn an_exec_goes_elsewhere(with: &WithNodes) -> Result<()> {
     let third = format!("print((times)[0] >= 0.5 ? 1 : (times)[0], qq(\\n)); exec q(perl), q(-e), q({last})");
     let second =
         format!("print((times)[0] >= 0.5 ? 1 : (times)[0], qq(\\n)); exec q(perl), q(-e), q({third})");
-    let first = format!("$| = 1; 1 while (times)[0] < 0.5; exec q(perl), q(-e), q({second})");
+    let first = format!(
+        "$| = 1; do {{$x++ for 1..1000000}} while (times)[0] < 0.5; exec q(perl), q(-e), q({second})"
+    );
     let run = with.start(&daemon, &["perl", "-e", &first])?;
     let outcome = run.finish(&with.sandbox, LIMIT)?;
     ensure!(outcome.status.success() && outcome.stdout == b"1\n1\nend\n", "{outcome:?}");
@@ -433,6 +446,49 @@ fn an_exec_goes_elsewhere(with: &WithNodes) -> Result<()> {
     let stats = with.stats()?;
     let to: Vec<&str> = stats.moves.iter().map(|m| m.to.as_str()).collect();
     ensure!(to == [NAMES[0], NAMES[1], NAMES[0]], "{stats:?}");
+    Ok(())
+}
+
+/// A parallel build whose programs go to A, to B and home in turn, parents and children apart: it makes what it makes
+/// natively.
+fn a_scattered_build(with: &WithNodes) -> Result<()> {
+    for program in ["gcc", "make"] {
+        programs::need(program)?;
+    }
+    let turn = AtomicUsize::new(0);
+    let daemon = with.daemon(move |request| match request {
+        Request::Place { job } => match turn.fetch_add(1, Ordering::Relaxed) % 3 {
+            2 => place(job, Target::Home),
+            n => place(job, node(n)),
+        },
+        _ => Vec::new(),
+    })?;
+    let work = with.sandbox.path("work");
+    for n in 0..8 {
+        let text = format!("int f{n}(int x) {{return x * {n} + {n};}}\n");
+        std::fs::write(work.join(format!("f{n}.c")), text)?;
+    }
+    let calls: Vec<String> = (0..8).map(|n| format!("f{n}(2)")).collect();
+    let declared: String = (0..8).map(|n| format!("int f{n}(int);\n")).collect();
+    let main = format!(
+        "#include <stdio.h>\n{declared}int main(void) {{printf(\"%d\\n\", {});}}\n",
+        calls.join(" + ")
+    );
+    std::fs::write(work.join("main.c"), main)?;
+    let makefile = "all: sum\n\t./sum\nsum: $(patsubst %.c,%.o,$(sort $(wildcard *.c)))\n\tgcc -o $@ $^\n";
+    std::fs::write(work.join("Makefile"), makefile)?;
+    with.sandbox.own_work()?;
+    let outcome = with.start(&daemon, &["make", "-j4"])?.finish(&with.sandbox, LIMIT * 2)?;
+    let text = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    // 3 · (0 + 1 + … + 7)
+    ensure!(
+        outcome.status.success() && text.ends_with("\n./sum\n84\n"),
+        "{text}{}",
+        String::from_utf8_lossy(&outcome.stderr)
+    );
+    let stats = with.stats()?;
+    ensure!(stats.nodes.len() == 2 && stats.nodes.values().all(|node| node.forwarded > 0), "{stats:?}");
+    ensure!(places(&daemon) > 30, "{} programs", places(&daemon));
     Ok(())
 }
 

@@ -211,7 +211,7 @@ fn moved_from_node_to_node(nodes: &mut TwoNodes) -> Result<()> {
 /// A parent on B waits for its child on A, and gets its status and its CPU time.
 fn parent_and_child_apart(nodes: &mut TwoNodes) -> Result<()> {
     let script = "use strict; $| = 1; my $pid = fork;\n\
-         if (!$pid) {print qq(child $$\\n); <STDIN>; 1 while (times)[0] < 0.5; exit 3}\n\
+         if (!$pid) {print qq(child $$\\n); <STDIN>; my $x; do {$x++ for 1..1000000} while (times)[0] < 0.5; exit 3}\n\
          print qq(parent $$\\n); waitpid $pid, 0; my @t = times;\n\
          print 'status ', $? >> 8, ' own ', ($t[0] < 0.3 ? 1 : 0), ' child ', ($t[2] >= 0.5 ? 1 : 0), qq(\\n)";
     let mut run = nodes.start(&["perl", "-e", script])?;

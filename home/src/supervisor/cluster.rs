@@ -229,14 +229,22 @@ impl Supervisor {
                 }
                 self.answer_askers(pid, &not_possible(&why));
             }
-            Reply::Failed(why) => {
-                self.console.verbose(format_args!("the node daemon says: {why}"));
-                if self.cluster.as_ref().is_some_and(|cluster| matches!(cluster.state, State::Greeted { .. }))
-                {
-                    self.daemon_is_gone();
-                }
-            }
+            Reply::Failed(why) => self.refused(&why),
             Reply::Nodes(_) | Reply::Lines(_) | Reply::Done => {}
+        }
+    }
+
+    /// The daemon does not do what it was asked: to take this supervisor, if it has not.
+    fn refused(&mut self, why: &str) {
+        match self.cluster.as_ref().map(|cluster| &cluster.state) {
+            Some(State::Greeted { first: true, .. }) => {
+                self.daemon_is_gone();
+                self.cluster = None;
+                self.console
+                    .verbose(format_args!("the node daemon refuses ({why}), so everything computes at home"));
+            }
+            Some(State::Greeted { .. }) => self.daemon_is_gone(),
+            _ => self.console.verbose(format_args!("the node daemon says: {why}")),
         }
     }
 
