@@ -13,15 +13,21 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::IdentityError;
-pub use self::store::{default_dir, export_bundle, import_bundle, init_cluster, issue, load};
+pub use self::revoked::{KeyId, Revoked};
+pub use self::store::{ca_sha256, default_dir, export_bundle, import_bundle, init_cluster, issue, load};
 
 mod error;
+mod revoked;
 mod store;
+mod tls;
 mod verify;
 
 #[cfg(test)]
-pub(crate) use self::verify::no_client_certificate;
-pub(crate) use self::verify::{client_tls, server_tls};
+pub(crate) use self::tls::no_client_certificate;
+pub(crate) use self::tls::{
+    JOIN_ALPN, PEER_ALPN, client_tls, join_tls, peer_client_tls, peer_server_tls, server_tls,
+};
+pub(crate) use self::verify::key_ids;
 
 /// Longest cluster, node or user name. A host name label has at most 63 octets (RFC 1035 §2.3.4).
 pub const MAX_NAME_BYTES: usize = 63;
@@ -88,6 +94,13 @@ impl PeerName {
     }
 }
 
+/// SHA-256 (FIPS 180-4).
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    hash
+}
+
 /// Names go into URIs, file names and terminals: letters, digits, dot, hyphen, underscore.
 fn check_name(name: &str) -> Result<(), IdentityError> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
@@ -126,6 +139,24 @@ impl Identity {
     /// What the certificate says.
     pub fn name(&self) -> &PeerName {
         &self.name
+    }
+
+    /// The keys by which it can be revoked.
+    pub fn key_ids(&self) -> Vec<KeyId> {
+        key_ids(self.chain().iter())
+    }
+
+    /// The certificates to show, its own first.
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![CertificateDer::from(self.certificate.clone())]
+    }
+
+    /// Bytes that only the holder of this key knows, the same each time; of a purpose's own.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.key);
+        let mut derived = [0; 32];
+        derived.copy_from_slice(ring::hmac::sign(&key, purpose.as_bytes()).as_ref());
+        derived
     }
 
     /// For handing the identity to a child through a pipe. Contains the private key.

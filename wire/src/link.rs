@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use self::channels::Channels;
 pub use self::config::{HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, KEEP_ALIVE};
 pub use self::error::LinkError;
+pub(crate) use self::error::describe;
 pub use self::listener::{Incoming, Listener};
 use self::socket::{Sent, Socket};
 use crate::frame::MAX_FRAME_BYTES;

@@ -40,6 +40,11 @@ pub fn init_cluster(dir: &Path, cluster: &str, machine: &str) -> Result<String, 
     Ok(authority.cluster)
 }
 
+/// SHA-256 of the CA's certificate, by which a machine that joins knows it.
+pub fn ca_sha256(dir: &Path) -> Result<[u8; 32], IdentityError> {
+    Ok(super::sha256(&read_certificate(&dir.join("ca.crt"))?))
+}
+
 /// Makes an identity of the cluster whose CA is in `ca_dir`.
 pub fn issue(ca_dir: &Path, role: Role, name: &str) -> Result<Identity, IdentityError> {
     open_authority(ca_dir)?.issue(role, name)

@@ -57,7 +57,8 @@ pub enum LinkError {
 /// TLS alerts (RFC 8446 §6.2) that mean a certificate was not accepted, and what they say of it.
 const NOT_OF_CLUSTER: [u8; 4] = [42, 46, 48, 51]; // bad_certificate, certificate_unknown, unknown_ca, decrypt_error
 const WRONG_ROLE: [u8; 2] = [43, 49]; // unsupported_certificate, access_denied
-const NOT_VALID_NOW: [u8; 2] = [44, 45]; // certificate_revoked, certificate_expired
+const REVOKED: u8 = 44; // certificate_revoked
+const NOT_VALID_NOW: u8 = 45; // certificate_expired
 const NO_CERTIFICATE: u8 = 116; // certificate_required
 
 /// Which side refused.
@@ -68,7 +69,7 @@ enum By {
 }
 
 /// Puts the end of a connection into words. `peer` is the name or address to show, `own` our certificate.
-pub(super) fn describe(reason: ConnectionError, peer: &str, own: &PeerName) -> LinkError {
+pub(crate) fn describe(reason: ConnectionError, peer: &str, own: &PeerName) -> LinkError {
     match reason {
         ConnectionError::TransportError(e) => refusal(e.code, By::Us, peer, own)
             .unwrap_or_else(|| LinkError::Protocol(peer.into(), e.to_string())),
@@ -108,13 +109,17 @@ fn refusal(code: TransportErrorCode, by: By, peer: &str, own: &PeerName) -> Opti
                 "{peer} refused this machine: {own} has not the right role; a node needs its node certificate"
             )
         }
-        By::Us if NOT_VALID_NOW.contains(&alert) => {
+        By::Us if alert == NOT_VALID_NOW => {
             format!("refused {peer}: its certificate is not valid now; check both clocks, or invite it again")
         }
-        By::Peer if NOT_VALID_NOW.contains(&alert) => {
+        By::Peer if alert == NOT_VALID_NOW => {
             format!(
                 "{peer} refused this machine: its certificate is not valid now; check both clocks, or join again"
             )
+        }
+        By::Us if alert == REVOKED => format!("refused {peer}: it was removed from cluster {cluster}"),
+        By::Peer if alert == REVOKED => {
+            format!("{peer} refused this machine: {own} was removed from cluster {cluster}; join it again")
         }
         By::Us if alert == NO_CERTIFICATE => {
             format!(
