@@ -1,25 +1,41 @@
-//! Who may speak: a cluster CA, and for each machine a node certificate (lends) and a user certificate
-//! (borrows). Both sides of every link show theirs (mutual TLS 1.3, DESIGN D11).
+//! Who may speak: a cluster CA, for each machine a node certificate, and for its users certificates that the machine makes
+//! itself. Both sides of every link show theirs (mutual TLS 1.3, DESIGN D11).
 //!
-//! What a certificate says is one URI in its subject alternative names, `mosix://CLUSTER/node/NAME` or
-//! `mosix://CLUSTER/user/NAME`; extended key usage repeats the role, so that X.509 path validation itself
-//! refuses a user's certificate on a server. Host names are not checked: machines move, names do not.
+//! ```text
+//! CA ─┬─ node A                     years; lends, and speaks with other daemons
+//!     └─ issuer A ─── user X of A   one hour; opens sessions
+//! ```
+//!
+//! What a certificate says is one URI in its subject alternative names: `mosix://CLUSTER/node/NAME`,
+//! `mosix://CLUSTER/issuer/NAME` or `mosix://CLUSTER/user/USER@NAME`. Extended key usage repeats the role, so that X.509
+//! path validation itself refuses a user's certificate on a server, and `verify` adds what it cannot say: the CA
+//! alone makes nodes, and issuer A only users of A. Host names are not checked: machines move, names do not.
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
-};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
+pub use self::authority::USER_LIFETIME;
+pub use self::bundle::{export_bundle, import_bundle};
+pub use self::enrol::{Enrolment, Joining, answer_enrolment};
 pub use self::error::IdentityError;
+pub use self::members::{Member, members, remove_member};
+pub use self::revocation::RevokedFile;
 pub use self::revoked::{KeyId, Revoked};
-pub use self::store::{ca_sha256, default_dir, export_bundle, import_bundle, init_cluster, issue, load};
+pub use self::store::{ca_sha256, default_dir, init_cluster, is_authority, issue, leave, load};
+pub use self::token::{TOKEN_LIFETIME, TOKEN_PREFIX, Token, make_token};
 
+use self::authority::{Authority, Issuing};
+
+mod authority;
+mod bundle;
+mod enrol;
 mod error;
+mod members;
+mod revocation;
 mod revoked;
 mod store;
 mod tls;
+mod token;
 mod verify;
 
 #[cfg(test)]
@@ -58,33 +74,45 @@ pub struct PeerName {
     pub cluster: String,
     /// What it may do.
     pub role: Role,
-    /// Its own name, by default the host's.
+    /// Its own name: a node's, by default its host's, or a user's.
     pub name: String,
+    /// The machine: for a node its own name, for a user the node that vouches for it.
+    pub node: String,
 }
 
 impl std::fmt::Display for PeerName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.role.as_str(), self.name)
+        match self.role {
+            Role::Node => write!(f, "node {}", self.name),
+            Role::User => write!(f, "user {}@{}", self.name, self.node),
+        }
     }
 }
 
 impl PeerName {
+    pub(crate) fn of_node(cluster: &str, name: &str) -> PeerName {
+        PeerName { cluster: cluster.into(), role: Role::Node, name: name.into(), node: name.into() }
+    }
+
     fn uri(&self) -> String {
-        format!("mosix://{}/{}/{}", self.cluster, self.role.as_str(), self.name)
+        match self.role {
+            Role::Node => format!("mosix://{}/node/{}", self.cluster, self.name),
+            Role::User => format!("mosix://{}/user/{}@{}", self.cluster, self.name, self.node),
+        }
     }
 
     fn parse(uri: &str) -> Option<PeerName> {
-        let mut parts = uri.strip_prefix("mosix://")?.split('/');
-        let (cluster, role, name) = (parts.next()?, parts.next()?, parts.next()?);
-        let role = match role {
-            "node" => Role::Node,
-            "user" => Role::User,
+        let (cluster, kind, name) = split_uri(uri)?;
+        let (role, name, node) = match kind {
+            "node" => (Role::Node, name, name),
+            "user" => {
+                let (user, node) = name.split_once('@')?;
+                (Role::User, user, node)
+            }
             _ => return None,
         };
-        if parts.next().is_some() || check_name(cluster).is_err() || check_name(name).is_err() {
-            return None;
-        }
-        Some(PeerName { cluster: cluster.into(), role, name: name.into() })
+        check_name(name).and_then(|()| check_name(node)).ok()?;
+        Some(PeerName { cluster: cluster.into(), role, name: name.into(), node: node.into() })
     }
 
     /// What the certificate claims. Only after path validation is it also true.
@@ -94,11 +122,11 @@ impl PeerName {
     }
 }
 
-/// SHA-256 (FIPS 180-4).
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
-    hash
+/// Cluster, kind and name of a certificate's URI.
+fn split_uri(uri: &str) -> Option<(&str, &str, &str)> {
+    let mut parts = uri.strip_prefix("mosix://")?.split('/');
+    let found = (parts.next()?, parts.next()?, parts.next()?);
+    (parts.next().is_none() && check_name(found.0).is_ok()).then_some(found)
 }
 
 /// Names go into URIs, file names and terminals: letters, digits, dot, hyphen, underscore.
@@ -110,19 +138,35 @@ fn check_name(name: &str) -> Result<(), IdentityError> {
     Ok(())
 }
 
-/// One party's certificate and key, and the CA that it trusts.
+/// A user's name for its certificate: as /etc/passwd has it (passwd(5)), `uid-N` where that has none or one that
+/// certificates cannot carry.
+pub fn user_name(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid) && check_name(name).is_ok()).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| format!("uid-{uid}"))
+}
+
+/// One party's certificate and key, the CA that it trusts, and whom it trusts no more.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Identity {
     name: PeerName,
     /// DER.
     ca: Vec<u8>,
-    /// DER.
-    certificate: Vec<u8>,
+    /// What it shows, in DER: its own certificate and, for a user, the issuer's.
+    chain: Vec<Vec<u8>>,
     /// PKCS #8 DER.
     key: Vec<u8>,
+    /// A node's right to make users' certificates.
+    issuing: Option<Issuing>,
+    #[serde(skip)]
+    revoked: Revoked,
 }
 
-/// Without the key.
+/// Without keys.
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Identity").field("name", &self.name).finish_non_exhaustive()
@@ -132,8 +176,8 @@ impl std::fmt::Debug for Identity {
 impl Identity {
     /// A home (a user) and a node of a cluster that exists only in this memory, for `--loopback`.
     pub fn ephemeral_pair() -> Result<(Identity, Identity), IdentityError> {
-        let ca = Authority::create("loopback")?;
-        Ok((ca.issue(Role::User, "home")?, ca.issue(Role::Node, "loopback")?))
+        let node = Authority::create("loopback")?.issue_node("loopback")?;
+        Ok((node.issue_user("home")?, node))
     }
 
     /// What the certificate says.
@@ -141,14 +185,28 @@ impl Identity {
         &self.name
     }
 
+    /// Makes a certificate for a user of this node, valid for [`USER_LIFETIME`].
+    pub fn issue_user(&self, user: &str) -> Result<Identity, IdentityError> {
+        let issuing = self.issuing.as_ref().ok_or(IdentityError::NoIssuer)?;
+        issuing.issue_user(self, user)
+    }
+
+    /// Whom links of this identity refuse, either way. Empty at first, but for an identity that was [loaded](load);
+    /// [`RevokedFile`] keeps it up to date.
+    pub fn revoked(&self) -> &Revoked {
+        &self.revoked
+    }
+
     /// The keys by which it can be revoked.
     pub fn key_ids(&self) -> Vec<KeyId> {
-        key_ids(self.chain().iter())
+        let issuer =
+            self.issuing.as_ref().map(|issuing| CertificateDer::from(issuing.certificate.as_slice()));
+        key_ids(self.chain().iter().chain(&issuer))
     }
 
     /// The certificates to show, its own first.
     fn chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![CertificateDer::from(self.certificate.clone())]
+        self.chain.iter().cloned().map(CertificateDer::from).collect()
     }
 
     /// Bytes that only the holder of this key knows, the same each time; of a purpose's own.
@@ -159,7 +217,7 @@ impl Identity {
         derived
     }
 
-    /// For handing the identity to a child through a pipe. Contains the private key.
+    /// For handing the identity to a child through a pipe. Contains private keys; the revoked are not in it.
     pub fn to_bytes(&self) -> Vec<u8> {
         crate::message::encode(self)
     }
@@ -170,83 +228,22 @@ impl Identity {
     }
 }
 
-/// The right to make certificates of a cluster.
-struct Authority {
-    cluster: String,
-    /// DER.
-    certificate: Vec<u8>,
-    issuer: Issuer<'static, KeyPair>,
+/// SHA-256 (FIPS 180-4).
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    hash
 }
 
-impl Authority {
-    /// A new cluster. The random suffix keeps two clusters of the same name apart in messages and logs.
-    fn create(name: &str) -> Result<Authority, IdentityError> {
-        check_name(name)?;
-        let mut suffix = [0u8; 4];
-        rustls::crypto::ring::default_provider()
-            .secure_random
-            .fill(&mut suffix)
-            .map_err(|_| IdentityError::Crypto("the system gives no random bytes".into()))?;
-        let cluster = format!("{name}-{:08x}", u32::from_le_bytes(suffix));
-        check_name(&cluster)?;
-        let key = KeyPair::generate().map_err(IdentityError::crypto)?;
-        let params = authority_params(&cluster)?;
-        let certificate = params.self_signed(&key).map_err(IdentityError::crypto)?.der().to_vec();
-        Ok(Authority { cluster, certificate, issuer: Issuer::new(params, key) })
-    }
-
-    /// A cluster whose CA certificate and key (PEM) were read back.
-    fn from_parts(certificate: Vec<u8>, key_pem: &str) -> Result<Authority, IdentityError> {
-        let cluster = cluster_of(&certificate)?;
-        let key = KeyPair::from_pem(key_pem).map_err(IdentityError::crypto)?;
-        Ok(Authority { issuer: Issuer::new(authority_params(&cluster)?, key), certificate, cluster })
-    }
-
-    fn issue(&self, role: Role, name: &str) -> Result<Identity, IdentityError> {
-        check_name(name)?;
-        let name = PeerName { cluster: self.cluster.clone(), role, name: name.to_owned() };
-        let key = KeyPair::generate().map_err(IdentityError::crypto)?;
-        let mut params = params(&name.to_string(), &name.uri())?;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = match role {
-            Role::Node => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
-            Role::User => vec![ExtendedKeyUsagePurpose::ClientAuth],
-        };
-        let certificate = params.signed_by(&key, &self.issuer).map_err(IdentityError::crypto)?;
-        Ok(Identity {
-            name,
-            ca: self.certificate.clone(),
-            certificate: certificate.der().to_vec(),
-            key: key.serialize_der(),
-        })
-    }
+/// Random bytes of the system.
+fn random<const N: usize>() -> Result<[u8; N], IdentityError> {
+    let mut bytes = [0; N];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
+        .map_err(|_| IdentityError::Crypto("the system gives no random bytes".into()))?;
+    Ok(bytes)
 }
 
-fn params(common_name: &str, uri: &str) -> Result<CertificateParams, IdentityError> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    params.subject_alt_names = vec![SanType::URI(uri.try_into().map_err(IdentityError::crypto)?)];
-    Ok(params)
-}
-
-/// The CA's name is a function of the cluster's, so that it can be rebuilt from the URI in `ca.crt`.
-fn authority_params(cluster: &str) -> Result<CertificateParams, IdentityError> {
-    let mut params = params(&format!("mosix cluster {cluster}"), &format!("mosix://{cluster}/ca"))?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    Ok(params)
-}
-
-/// The cluster that a CA certificate (DER) is of.
-fn cluster_of(ca: &[u8]) -> Result<String, IdentityError> {
-    let der = CertificateDer::from(ca);
-    let parsed = webpki::EndEntityCert::try_from(&der)
-        .map_err(|e| IdentityError::Damaged("ca.crt".into(), e.to_string()))?;
-    parsed
-        .valid_uri_names()
-        .find_map(|uri| uri.strip_prefix("mosix://")?.strip_suffix("/ca"))
-        .filter(|cluster| check_name(cluster).is_ok())
-        .map(str::to_owned)
-        .ok_or_else(|| IdentityError::Damaged("ca.crt".into(), "it names no cluster".into()))
+/// Seconds since 1970.
+fn unix_now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

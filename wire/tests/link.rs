@@ -84,7 +84,7 @@ fn both_failures(client: &mut Link, server: &mut Link) -> (String, String) {
 fn a_frame_travels_each_way_and_names_are_known() {
     let (mut client, mut server) = pair();
     assert_eq!(client.peer().unwrap().to_string(), "node loopback");
-    assert_eq!(server.peer().unwrap().to_string(), "user home");
+    assert_eq!(server.peer().unwrap().to_string(), "user home@loopback");
     client.send(Channel(5), b"ping".as_slice()).unwrap();
     let mut answered = None;
     drive_until(&mut client, &mut server, |a, b| {
@@ -122,6 +122,28 @@ fn foreign_cluster_is_refused_and_both_sides_are_told_what_to_do() {
     assert!(at_client.contains("is not of this cluster") && at_client.contains("mosix join"), "{at_client}");
     assert!(at_server.contains("is not of its cluster") && at_server.contains("mosix join"), "{at_server}");
     assert!(!client.is_established() && !server.is_established());
+}
+
+#[test]
+fn who_was_removed_is_refused_on_either_side() {
+    let (home, node) = Identity::ephemeral_pair().unwrap();
+    // What `mosix node remove` of the home's machine does here, as seen by a node that is another.
+    let elsewhere = Identity::from_bytes(&node.to_bytes()).unwrap();
+    elsewhere.revoked().replace(home.key_ids());
+    let (mut client, incoming, _listener) = meet(&home);
+    let mut server = Link::serve(incoming, &elsewhere, Instant::now()).unwrap();
+    let (at_client, at_server) = both_failures(&mut client, &mut server);
+    assert!(at_client.contains("refused this machine") && at_client.contains("was removed"), "{at_client}");
+    assert!(at_server.contains("was removed from cluster"), "{at_server}");
+
+    let (home, node) = Identity::ephemeral_pair().unwrap();
+    let kept = Identity::from_bytes(&node.to_bytes()).unwrap();
+    home.revoked().replace(node.key_ids());
+    let (mut client, incoming, _listener) = meet(&home);
+    let mut server = Link::serve(incoming, &kept, Instant::now()).unwrap();
+    let (at_client, at_server) = both_failures(&mut client, &mut server);
+    assert!(at_client.contains("was removed from cluster"), "{at_client}");
+    assert!(at_server.contains("refused this machine"), "{at_server}");
 }
 
 #[test]
@@ -490,7 +512,7 @@ fn a_cluster_on_disk_is_made_and_joined() {
     assert_eq!(client.peer().unwrap().name, "alpha");
 
     use std::os::unix::fs::PermissionsExt;
-    let key = beta.join("user.key");
+    let key = beta.join("issuer.key");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o7777, 0o600);
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(identity::load(&beta, Role::User).unwrap_err().to_string().contains("chmod 600"));

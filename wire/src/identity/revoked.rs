@@ -6,6 +6,7 @@
 //! every certificate that a peer shows is looked up.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
@@ -20,20 +21,59 @@ impl KeyId {
     /// None for what is no certificate.
     pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<KeyId> {
         let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
-        let key = parsed.subject_public_key_info();
-        Some(KeyId(super::sha256(&key)))
+        Some(KeyId::of_key(&parsed.subject_public_key_info()))
+    }
+
+    /// Of a SubjectPublicKeyInfo in DER.
+    pub(super) fn of_key(key: &[u8]) -> KeyId {
+        KeyId(super::sha256(key))
+    }
+
+    /// The reverse of `to_string`.
+    pub(super) fn parse(text: &str) -> Option<KeyId> {
+        unhex(text).map(KeyId)
     }
 }
 
-impl std::fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
+/// 64 hexadecimal digits.
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
     }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0[..8]))
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The reverse, of exactly 32 bytes.
+pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// Keys that are refused. Clones share one set; those who hold it see a change at once.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Revoked(Arc<watch::Sender<HashSet<KeyId>>>);
+
+/// How many.
+impl fmt::Debug for Revoked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keys", self.0.borrow().len())
+    }
+}
 
 impl Default for Revoked {
     fn default() -> Revoked {

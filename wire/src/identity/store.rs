@@ -1,11 +1,14 @@
-//! Identities on disk. The directory (mode 0700, keys 0600) holds `ca.crt`, `node.crt`, `node.key`, `user.crt`,
-//! `user.key`, and on the machine where the cluster was made `ca.key`.
+//! Identities on disk. The directory (mode 0700, files 0600) holds
 //!
-//! A machine joins with one file: a bundle that the CA's machine made for it, PEM with its certificates and keys.
-//! The file is as secret as the keys in it; it goes by whatever already carries secrets between the two
-//! machines (ssh, a USB stick) and is deleted after.
+//! | file | |
+//! | --- | --- |
+//! | `ca.crt` | the cluster; its presence says that the directory is complete |
+//! | `node.crt`, `node.key` | this machine as a node |
+//! | `issuer.crt`, `issuer.key` | its right to make certificates of its users |
+//! | `revoked` | who was removed, signed by the CA |
+//! | `ca.key`, `members`, `tokens` | only where the cluster was made |
 
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -13,10 +16,18 @@ use std::path::{Path, PathBuf};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
-use super::{Authority, Identity, IdentityError, PeerName, Role, cluster_of};
+use super::authority::cluster_of;
+use super::{
+    Authority, Identity, IdentityError, Issuing, PeerName, Revoked, RevokedFile, Role, members, user_name,
+};
 
-/// A bundle is three certificates and two keys, below 4 KiB; files larger than this are not read.
-const MAX_FILE_BYTES: u64 = 64 << 10;
+/// All that this module and its siblings write. `ca.crt` first: without it nothing here is an identity.
+const FILES: [&str; 9] =
+    ["ca.crt", "ca.key", "node.crt", "node.key", "issuer.crt", "issuer.key", "members", "tokens", "revoked"];
+
+/// Files larger than this are not read: certificates and keys take below 4 KiB, a member 200 bytes, and what tells of
+/// those who were removed must fit into an answer of a daemon.
+pub(super) const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// `$XDG_CONFIG_HOME/mosix`, or `~/.config/mosix` (XDG Base Directory Specification 0.8: a relative path there
 /// is ignored). None if neither variable is set.
@@ -27,17 +38,28 @@ pub fn default_dir() -> Option<PathBuf> {
         .map(|dir| dir.join("mosix"))
 }
 
-/// Makes a cluster, and the identities of this machine in it, in `dir`. Returns the cluster's full name.
+/// Makes a cluster, and the identity of this machine in it, in `dir`. Returns the cluster's full name.
 pub fn init_cluster(dir: &Path, cluster: &str, machine: &str) -> Result<String, IdentityError> {
     let authority = Authority::create(cluster)?;
-    let identities = both(&authority, machine)?;
-    create_dir(dir)?;
-    if dir.join("ca.crt").exists() {
-        return Err(IdentityError::Exists(dir.to_owned()));
-    }
+    let node = authority.issue_node(machine)?;
+    let _lock = enter_new(dir)?;
     write(&dir.join("ca.key"), authority.issuer.key().serialize_pem().as_bytes())?;
-    save(dir, &identities)?;
+    members::add(dir, &node)?;
+    save(dir, &node)?;
     Ok(authority.cluster)
+}
+
+/// Makes an identity where the cluster was made: a machine of that name, which counts as a member from now on, or a user
+/// of this machine.
+pub fn issue(ca_dir: &Path, role: Role, name: &str) -> Result<Identity, IdentityError> {
+    if role == Role::User {
+        return load(ca_dir, Role::Node)?.issue_user(name);
+    }
+    let authority = open_authority(ca_dir)?;
+    let _lock = Lock::take(ca_dir)?;
+    let node = authority.issue_node(name)?;
+    members::add(ca_dir, &node)?;
+    Ok(node)
 }
 
 /// SHA-256 of the CA's certificate, by which a machine that joins knows it.
@@ -45,92 +67,83 @@ pub fn ca_sha256(dir: &Path) -> Result<[u8; 32], IdentityError> {
     Ok(super::sha256(&read_certificate(&dir.join("ca.crt"))?))
 }
 
-/// Makes an identity of the cluster whose CA is in `ca_dir`.
-pub fn issue(ca_dir: &Path, role: Role, name: &str) -> Result<Identity, IdentityError> {
-    open_authority(ca_dir)?.issue(role, name)
+/// Whether the cluster was made here: only there are machines let in and removed.
+pub fn is_authority(dir: &Path) -> bool {
+    dir.join("ca.crt").exists() && dir.join("ca.key").exists()
 }
 
-/// Reads this machine's identity in a role.
+/// Reads this machine's identity as a node, or makes one for this process's user on it. Whoever was removed from the
+/// cluster, as far as this machine knows, is in its [`revoked`](Identity::revoked).
 pub fn load(dir: &Path, role: Role) -> Result<Identity, IdentityError> {
     if !dir.join("ca.crt").exists() {
         return Err(IdentityError::Missing(dir.to_owned()));
     }
     let ca = read_certificate(&dir.join("ca.crt"))?;
-    let path = dir.join(format!("{}.crt", role.as_str()));
-    let certificate = read_certificate(&path)?;
-    let key = read_key(&dir.join(format!("{}.key", role.as_str())))?;
-    let key = PrivatePkcs8KeyDer::from_pem_slice(&key)
-        .map_err(|e| damaged(&dir.join(format!("{}.key", role.as_str())), e))?;
-    assemble(&ca, &certificate, key.secret_pkcs8_der().to_vec())
-        .filter(|identity| identity.name.role == role)
-        .ok_or_else(|| {
-            damaged(&path, format!("it is no {} certificate of the cluster in ca.crt", role.as_str()))
-        })
-}
-
-/// Makes certificates and keys for a machine that is to join, as the contents of one file. Secret.
-pub fn export_bundle(ca_dir: &Path, machine: &str) -> Result<String, IdentityError> {
-    let authority = open_authority(ca_dir)?;
-    let identities = both(&authority, machine)?;
-    let mut bundle = format!(
-        "mosix cluster {}, machine {machine}. Secret: whoever has this file is {machine}.\n\
-         Run `mosix join FILE` on {machine}, then delete it.\n\n",
-        authority.cluster
-    );
-    bundle += &armour("CERTIFICATE", &authority.certificate);
-    for identity in &identities {
-        bundle += &armour("CERTIFICATE", &identity.certificate);
-        bundle += &armour("PRIVATE KEY", &identity.key);
+    let mut node = assemble(
+        &ca,
+        (&read_certificate(&dir.join("node.crt"))?, &read_private(&dir.join("node.key"))?),
+        (&read_certificate(&dir.join("issuer.crt"))?, &read_private(&dir.join("issuer.key"))?),
+    )
+    .ok_or_else(|| damaged(&dir.join("node.crt"), "it is no node certificate of the cluster in ca.crt"))?;
+    node.revoked = RevokedFile::open(dir, &node)?.revoked().clone();
+    match role {
+        Role::Node => Ok(node),
+        Role::User => node.issue_user(&user_name(rustix::process::getuid().as_raw())),
     }
-    Ok(bundle)
 }
 
-/// Joins a cluster: writes what a bundle holds to `dir`. Returns what this machine's node certificate says.
-pub fn import_bundle(dir: &Path, bundle: &[u8]) -> Result<PeerName, IdentityError> {
-    let wrong = |what: String| IdentityError::Damaged("the invitation".into(), what);
-    let certificates = CertificateDer::pem_slice_iter(bundle)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| wrong(e.to_string()))?;
-    let keys = PrivatePkcs8KeyDer::pem_slice_iter(bundle)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| wrong(e.to_string()))?;
-    let ([ca, node, user], [node_key, user_key]) = (certificates.as_slice(), keys.as_slice()) else {
-        return Err(wrong("it must be a file made by `mosix invite`".into()));
-    };
-    let identities = [(node, node_key), (user, user_key)].map(|(certificate, key)| {
-        assemble(ca, certificate, key.secret_pkcs8_der().to_vec())
-            .ok_or_else(|| wrong("a certificate in it is not of its cluster".into()))
-    });
-    let [Ok(node), Ok(user)] = identities else {
-        return Err(wrong("a certificate in it is not of its cluster".into()));
-    };
-    if (node.name.role, user.name.role) != (Role::Node, Role::User) {
-        return Err(wrong("its certificates are out of order".into()));
+/// Removes this machine's identity, and the directory if nothing else is in it. Where the cluster was made that ends its
+/// growth, and is refused unless `even_ca`.
+pub fn leave(dir: &Path, even_ca: bool) -> Result<(), IdentityError> {
+    if !dir.join("ca.crt").exists() {
+        return Err(IdentityError::Missing(dir.to_owned()));
     }
-    create_dir(dir)?;
-    if dir.join("ca.crt").exists() {
-        return Err(IdentityError::Exists(dir.to_owned()));
+    if is_authority(dir) && !even_ca {
+        return Err(IdentityError::HoldsAuthority(dir.join("ca.key")));
     }
-    let name = node.name.clone();
-    save(dir, &[node, user])?;
-    Ok(name)
-}
-
-fn both(authority: &Authority, machine: &str) -> Result<[Identity; 2], IdentityError> {
-    Ok([authority.issue(Role::Node, machine)?, authority.issue(Role::User, machine)?])
-}
-
-/// `ca.crt` last: its presence says that the directory is complete.
-fn save(dir: &Path, identities: &[Identity; 2]) -> Result<(), IdentityError> {
-    for identity in identities {
-        let role = identity.name.role.as_str();
-        write(&dir.join(format!("{role}.key")), armour("PRIVATE KEY", &identity.key).as_bytes())?;
-        write(&dir.join(format!("{role}.crt")), armour("CERTIFICATE", &identity.certificate).as_bytes())?;
+    let _lock = Lock::take(dir)?;
+    for name in FILES {
+        let path = dir.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(file("remove", &path, &error));
+            }
+            _ => {}
+        }
     }
-    write(&dir.join("ca.crt"), armour("CERTIFICATE", &identities[0].ca).as_bytes())
+    // Somebody else's files may be there.
+    let _ = std::fs::remove_dir(dir);
+    Ok(())
 }
 
-fn open_authority(dir: &Path) -> Result<Authority, IdentityError> {
+/// Takes a directory for a new identity, made if it is not there.
+pub(super) fn enter_new(dir: &Path) -> Result<Lock, IdentityError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(0o700)))
+        .map_err(|e| file("create", dir, &e))?;
+    let lock = Lock::take(dir)?;
+    match dir.join("ca.crt").exists() {
+        true => Err(IdentityError::Exists(dir.to_owned())),
+        false => Ok(lock),
+    }
+}
+
+/// Writes a machine's identity.
+pub(super) fn save(dir: &Path, node: &Identity) -> Result<(), IdentityError> {
+    let issuing = node.issuing.as_ref().ok_or(IdentityError::NoIssuer)?;
+    for (name, certificate, key) in
+        [("node", &node.chain[0], &node.key), ("issuer", &issuing.certificate, &issuing.key)]
+    {
+        write(&dir.join(format!("{name}.key")), armour("PRIVATE KEY", key).as_bytes())?;
+        write(&dir.join(format!("{name}.crt")), armour("CERTIFICATE", certificate).as_bytes())?;
+    }
+    write(&dir.join("ca.crt"), armour("CERTIFICATE", &node.ca).as_bytes())
+}
+
+pub(super) fn open_authority(dir: &Path) -> Result<Authority, IdentityError> {
     if !dir.join("ca.crt").exists() {
         return Err(IdentityError::Missing(dir.to_owned()));
     }
@@ -143,20 +156,50 @@ fn open_authority(dir: &Path) -> Result<Authority, IdentityError> {
     Authority::from_parts(certificate.to_vec(), &key)
 }
 
-/// An identity from its parts, if they are of one cluster. Signatures are checked by the peer.
-fn assemble(ca: &CertificateDer<'_>, certificate: &CertificateDer<'_>, key: Vec<u8>) -> Option<Identity> {
-    let name = PeerName::of_certificate(certificate)?;
+/// A node's identity from certificates and keys, if their names belong together. Signatures are checked by the peer.
+pub(super) fn assemble(
+    ca: &CertificateDer<'_>,
+    (node, node_key): (&CertificateDer<'_>, &PrivatePkcs8KeyDer<'_>),
+    (issuer, issuer_key): (&CertificateDer<'_>, &PrivatePkcs8KeyDer<'_>),
+) -> Option<Identity> {
+    let name = PeerName::of_certificate(node).filter(|name| name.role == Role::Node)?;
+    let issuers = webpki::EndEntityCert::try_from(issuer).ok()?;
+    let issues = issuers.valid_uri_names().find_map(super::authority::issuer_of)?;
     let same = cluster_of(ca).is_ok_and(|cluster| cluster == name.cluster);
-    same.then(|| Identity { name, ca: ca.to_vec(), certificate: certificate.to_vec(), key })
+    (same && issues == (&name.cluster, &name.node)).then(|| Identity {
+        name,
+        ca: ca.to_vec(),
+        chain: vec![node.to_vec()],
+        key: node_key.secret_pkcs8_der().to_vec(),
+        issuing: Some(Issuing { certificate: issuer.to_vec(), key: issuer_key.secret_pkcs8_der().to_vec() }),
+        revoked: Revoked::default(),
+    })
 }
 
-fn armour(label: &str, der: &[u8]) -> String {
+/// Held while files of an identity directory are read and written as one. An flock(2) of the directory itself: it leaves
+/// no file behind, and ends with its holder.
+pub(super) struct Lock(#[expect(dead_code, reason = "it is held, not used")] File);
+
+impl Lock {
+    pub(super) fn take(dir: &Path) -> Result<Lock, IdentityError> {
+        let opened = File::open(dir).map_err(|e| file("open", dir, &e))?;
+        rustix::fs::flock(&opened, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|error| IdentityError::File { verb: "lock", path: dir.to_owned(), error })?;
+        Ok(Lock(opened))
+    }
+}
+
+pub(super) fn armour(label: &str, der: &[u8]) -> String {
     let lf = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
     pem::encode_config(&pem::Pem::new(label, der), lf)
 }
 
 fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, IdentityError> {
     CertificateDer::from_pem_slice(&read(path)?).map_err(|e| damaged(path, e))
+}
+
+fn read_private(path: &Path) -> Result<PrivatePkcs8KeyDer<'static>, IdentityError> {
+    PrivatePkcs8KeyDer::from_pem_slice(&read_key(path)?).map_err(|e| damaged(path, e))
 }
 
 /// A key that others may read is refused, as ssh refuses it.
@@ -168,16 +211,28 @@ fn read_key(path: &Path) -> Result<Vec<u8>, IdentityError> {
     read(path)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
+    File::open(path)
         .and_then(|f| f.take(MAX_FILE_BYTES).read_to_end(&mut bytes))
         .map_err(|e| file("read", path, &e))?;
     Ok(bytes)
 }
 
+/// A file that may not be there, of lines.
+pub(super) fn read_lines(path: &Path) -> Result<Vec<String>, IdentityError> {
+    match read(path) {
+        Ok(bytes) => {
+            let text = String::from_utf8(bytes).map_err(|e| damaged(path, e))?;
+            Ok(text.lines().map(str::to_owned).collect())
+        }
+        Err(IdentityError::File { error: rustix::io::Errno::NOENT, .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Replaces the file whole (left-overs of an interrupted run are overwritten), with mode 0600 from the start.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
     let partial = path.with_extension("partial");
     let put = || {
         let _ = std::fs::remove_file(&partial);
@@ -189,16 +244,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
     put().map_err(|e| file("write", path, &e))
 }
 
-fn create_dir(dir: &Path) -> Result<(), IdentityError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .and_then(|()| std::fs::set_permissions(dir, Permissions::from_mode(0o700)))
-        .map_err(|e| file("create", dir, &e))
-}
-
-fn damaged(path: &Path, what: impl std::fmt::Display) -> IdentityError {
+pub(super) fn damaged(path: &Path, what: impl std::fmt::Display) -> IdentityError {
     IdentityError::Damaged(path.display().to_string(), what.to_string())
 }
 

@@ -27,7 +27,7 @@ pub(crate) const JOIN_ALPN: &[u8] = b"mosix-join";
 
 /// AES-128-GCM and X25519 alone: every x86-64 since 2010 has AES instructions, and ChaCha20 would cost 35 to
 /// 58 % of bulk speed (FIGURES).
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![ring::cipher_suite::TLS13_AES_128_GCM_SHA256],
         kx_groups: vec![ring::kx_group::X25519],
@@ -36,7 +36,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 impl Identity {
-    fn rules(&self, revoked: Revoked, nodes_only: bool) -> Rules {
+    pub(super) fn rules(&self, revoked: Revoked, nodes_only: bool) -> Rules {
         Rules { ca: CertificateDer::from(self.ca.clone()), revoked, nodes_only }
     }
 
@@ -47,12 +47,12 @@ impl Identity {
 
 /// For the side that opens links.
 pub(crate) fn client_tls(identity: &Identity) -> Result<ClientConfig, IdentityError> {
-    client(identity, identity.rules(Revoked::default(), false), SESSION_ALPN)
+    client(identity, identity.rules(identity.revoked.clone(), false), SESSION_ALPN)
 }
 
 /// For the side that accepts links.
 pub(crate) fn server_tls(identity: &Identity) -> Result<ServerConfig, IdentityError> {
-    let rules = identity.rules(Revoked::default(), false);
+    let rules = identity.rules(identity.revoked.clone(), false);
     server(identity, rules, false, identity.chain(), &[SESSION_ALPN])
 }
 

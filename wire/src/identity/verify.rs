@@ -8,7 +8,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use super::{KeyId, PeerName, Revoked, Role};
+use super::authority::issuer_of;
+use super::tls::provider;
+use super::{Identity, IdentityError, KeyId, PeerName, Revoked, Role};
 
 /// Most certificates that a peer may show: its own, an issuer's, and the CA's.
 const MAX_CHAIN: usize = 3;
@@ -23,7 +25,8 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Who the peer is, if it may speak. `usage` is the extended key usage that it needs.
+    /// Who the peer is, if it may speak: a node whom the CA itself has certified, or a user of the machine whose issuer
+    /// has certified it. `usage` is the extended key usage that it needs.
     pub(super) fn check(
         &self,
         provider: &CryptoProvider,
@@ -38,16 +41,38 @@ impl Rules {
         let parsed = webpki::EndEntityCert::try_from(certificate).map_err(path_error)?;
         let anchors = [webpki::anchor_from_trusted_cert(&self.ca).map_err(path_error)?];
         let algorithms = provider.signature_verification_algorithms.all;
-        parsed.verify_for_usage(algorithms, &anchors, others, now, usage, None, None).map_err(path_error)?;
+        let path = parsed
+            .verify_for_usage(algorithms, &anchors, others, now, usage, None, None)
+            .map_err(path_error)?;
         let keys = key_ids(std::iter::once(certificate).chain(others));
         if self.revoked.has_any(&keys) {
             return Err(CertificateError::Revoked.into());
         }
-        match PeerName::of_certificate(certificate) {
-            Some(name) if name.role == Role::Node || !self.nodes_only => Ok(name),
-            _ => Err(wrong_role()),
-        }
+        let name = PeerName::of_certificate(certificate).ok_or_else(wrong_role)?;
+        let mut issuers = path.intermediate_certificates();
+        let rightful = match (name.role, issuers.next(), issuers.next()) {
+            (Role::Node, None, None) => true,
+            (Role::User, Some(issuer), None) if !self.nodes_only => {
+                issuer.valid_uri_names().find_map(issuer_of) == Some((&name.cluster, &name.node))
+            }
+            _ => false,
+        };
+        if rightful { Ok(name) } else { Err(wrong_role()) }
     }
+}
+
+/// Whether peers will accept a node's certificate, and one that it has issued for a user.
+pub(super) fn prove(node: &Identity) -> Result<(), IdentityError> {
+    let rules = node.rules(node.revoked().clone(), false);
+    let provider = provider();
+    for identity in [node, &node.issue_user("user")?] {
+        let chain = identity.chain();
+        let (own, others) = chain.split_first().ok_or(IdentityError::NoIssuer)?;
+        rules
+            .check(&provider, own, others, webpki::KeyUsage::client_auth(), UnixTime::now())
+            .map_err(IdentityError::crypto)?;
+    }
+    Ok(())
 }
 
 /// The keys in what a peer shows.
@@ -178,4 +203,146 @@ impl ClientCertVerifier for ClientVerifier {
 
 fn only_tls13() -> Error {
     Error::General("only TLS 1.3 is spoken".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair, SanType,
+    };
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+
+    use super::super::authority::{Authority, Issuing};
+    use super::*;
+
+    /// What the holder of an issuer's key might make, with openssl and bad intent.
+    fn forge(issuing: &Issuing, uri: &str, usages: &[Usage]) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        params.extended_key_usages = usages.to_vec();
+        let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(issuing.key.as_slice())).unwrap();
+        let issuer = CertificateDer::from(issuing.certificate.clone());
+        let parsed = webpki::EndEntityCert::try_from(&issuer).unwrap();
+        let (cluster, machine) = parsed.valid_uri_names().find_map(issuer_of).unwrap();
+        let mut names = CertificateParams::default();
+        names.distinguished_name = rcgen::DistinguishedName::new();
+        let name = format!("mosix issuer {machine} of {cluster}");
+        names.distinguished_name.push(rcgen::DnType::CommonName, name);
+        names.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.signed_by(&KeyPair::generate().unwrap(), &Issuer::new(names, key)).unwrap().der().clone()
+    }
+
+    fn check(
+        node: &Identity,
+        nodes_only: bool,
+        chain: &[CertificateDer<'static>],
+        usage: webpki::KeyUsage,
+    ) -> Result<PeerName, Error> {
+        let rules = node.rules(node.revoked().clone(), nodes_only);
+        rules.check(&provider(), &chain[0], &chain[1..], usage, UnixTime::now())
+    }
+
+    fn client() -> webpki::KeyUsage {
+        webpki::KeyUsage::client_auth()
+    }
+
+    #[test]
+    fn a_machine_vouches_for_its_own_users_and_nothing_else() {
+        let authority = Authority::create("lab").unwrap();
+        let (a, b) = (authority.issue_node("a").unwrap(), authority.issue_node("b").unwrap());
+        let issuing = a.issuing.as_ref().unwrap();
+        let issuer = CertificateDer::from(issuing.certificate.clone());
+        let cluster = &authority.cluster;
+        let with_issuer = |certificate| [certificate, issuer.clone()];
+
+        let user = a.issue_user("alice").unwrap();
+        let name = check(&b, false, &user.chain(), client()).unwrap();
+        assert_eq!((name.to_string(), name.node.as_str()), ("user alice@a".to_owned(), "a"));
+        assert!(check(&b, true, &user.chain(), client()).is_err(), "a user is no peer");
+        assert!(check(&b, false, &user.chain()[..1], client()).is_err(), "without its issuer");
+        let uri = format!("mosix://{cluster}/user/alice@a");
+        let same = forge(issuing, &uri, &[Usage::ClientAuth]);
+        assert!(check(&b, false, &with_issuer(same), client()).is_ok(), "the forger's tools work");
+
+        let both = [Usage::ClientAuth, Usage::ServerAuth];
+        let uri = format!("mosix://{cluster}/node/c");
+        let node = with_issuer(forge(issuing, &uri, &both));
+        assert_eq!(check(&b, false, &node, client()), Err(wrong_role()), "a node that the CA has not made");
+        assert_eq!(check(&b, true, &node, client()), Err(wrong_role()));
+        assert_eq!(
+            check(&b, true, &node, webpki::KeyUsage::server_auth()),
+            Err(CertificateError::InvalidPurpose.into())
+        );
+        let uri = format!("mosix://{cluster}/user/root@b");
+        let other = forge(issuing, &uri, &[Usage::ClientAuth]);
+        assert_eq!(
+            check(&b, false, &with_issuer(other), client()),
+            Err(wrong_role()),
+            "another machine's user"
+        );
+        let uri = "mosix://other-00000000/user/alice@a".to_owned();
+        let other = forge(issuing, &uri, &[Usage::ClientAuth]);
+        assert_eq!(check(&b, false, &with_issuer(other), client()), Err(wrong_role()), "another cluster's");
+        assert!(check(&b, false, std::slice::from_ref(&issuer), client()).is_err(), "the issuer itself");
+        // An issuer below the issuer, which path length 0 forbids.
+        let key = KeyPair::generate().unwrap();
+        let below = Issuing { certificate: below_of(issuing, &key, cluster), key: key.serialize_der() };
+        let deep = forge(&below, &format!("mosix://{cluster}/user/root@b"), &[Usage::ClientAuth]);
+        let deep = [deep, CertificateDer::from(below.certificate), issuer];
+        assert!(check(&b, false, &deep, client()).is_err(), "issuers issue no issuers");
+    }
+
+    /// An issuer for machine b that machine a has made.
+    fn below_of(issuing: &Issuing, key: &KeyPair, cluster: &str) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, format!("mosix issuer b of {cluster}"));
+        let uri = format!("mosix://{cluster}/issuer/b");
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let signer = KeyPair::try_from(&PrivatePkcs8KeyDer::from(issuing.key.as_slice())).unwrap();
+        let mut names = CertificateParams::default();
+        names.distinguished_name = rcgen::DistinguishedName::new();
+        names.distinguished_name.push(rcgen::DnType::CommonName, format!("mosix issuer a of {cluster}"));
+        names.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.signed_by(key, &Issuer::new(names, signer)).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn a_users_certificate_ends() {
+        let node = Authority::create("lab").unwrap().issue_node("a").unwrap();
+        let chain = node.issue_user("alice").unwrap().chain();
+        let rules = node.rules(Revoked::default(), false);
+        let at = |later: Duration| {
+            let now = Duration::from_secs(super::super::unix_now()) + later;
+            rules.check(&provider(), &chain[0], &chain[1..], client(), UnixTime::since_unix_epoch(now))
+        };
+        assert!(at(super::super::USER_LIFETIME - Duration::from_secs(60)).is_ok());
+        let late = at(super::super::USER_LIFETIME + Duration::from_secs(60));
+        assert_eq!(late, Err(CertificateError::Expired.into()));
+    }
+
+    #[test]
+    fn a_removed_machine_takes_its_users_along() {
+        let authority = Authority::create("lab").unwrap();
+        let (a, b) = (authority.issue_node("a").unwrap(), authority.issue_node("b").unwrap());
+        let user = a.issue_user("alice").unwrap();
+        b.revoked().replace(a.key_ids());
+        let revoked = Err(CertificateError::Revoked.into());
+        assert_eq!(check(&b, true, &a.chain(), client()), revoked);
+        assert_eq!(check(&b, false, &user.chain(), client()), revoked);
+        assert!(check(&b, false, &b.issue_user("bob").unwrap().chain(), client()).is_ok());
+        // It comes back with new keys under its old name.
+        let again = authority.issue_node("a").unwrap();
+        assert!(check(&b, true, &again.chain(), client()).is_ok());
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let node = Authority::create("lab").unwrap().issue_node("a").unwrap();
+        let text = format!("{node:?}");
+        assert!(text.len() < 200, "{text}");
+    }
 }

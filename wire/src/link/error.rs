@@ -92,12 +92,12 @@ fn refusal(code: TransportErrorCode, by: By, peer: &str, own: &PeerName) -> Opti
     let cluster = &own.cluster;
     let text = match by {
         By::Us if NOT_OF_CLUSTER.contains(&alert) => format!(
-            "refused {peer}: it is not of this cluster ({cluster}); to let it in, run `mosix invite` where the \
+            "refused {peer}: it is not of this cluster ({cluster}); to let it in, run `mosix token` where the \
              cluster was made and `mosix join` there"
         ),
         By::Peer if NOT_OF_CLUSTER.contains(&alert) => format!(
             "{peer} refused this machine: {own} of cluster {cluster} is not of its cluster; run `mosix join` here \
-             with an invitation to that cluster"
+             with a token of that cluster"
         ),
         By::Us if WRONG_ROLE.contains(&alert) => {
             format!(

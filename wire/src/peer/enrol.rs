@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::call::SERVER_NAME;
 use super::config::HANDSHAKE_TIMEOUT;
 use super::{Answer, Event, PeerError, Shared, canonical, code, config};
-use crate::identity::{PeerName, Role, join_tls};
+use crate::identity::{PeerName, join_tls};
 
 /// Longest request or response: a few certificates.
 pub const MAX_ENROL_BYTES: usize = 32 << 10;
@@ -70,8 +70,13 @@ async fn enrol_at(to: SocketAddr, ca_sha256: [u8; 32], request: Bytes) -> Result
         .connect_with(config::client(join_tls(ca_sha256)?)?, to, SERVER_NAME)
         .map_err(|error| PeerError::connect(to, error))?;
     // Only for words: this machine has no name yet.
-    let own = PeerName { cluster: "the token".into(), role: Role::Node, name: "this machine".into() };
-    let lost = |error| PeerError::connection(error, to, None, &own);
+    let own = PeerName::of_node("the token", "this machine");
+    let lost = |error| match PeerError::connection(error, to, None, &own) {
+        PeerError::Refused(_) => PeerError::Refused(format!(
+            "the daemon at {to} is not of the cluster that the token is for; nothing was sent to it"
+        )),
+        other => other,
+    };
     let connection =
         timeout(HANDSHAKE_TIMEOUT, connecting).await.map_err(|_| PeerError::NoAnswer(to))?.map_err(lost)?;
     let (mut asking, mut answering) = connection.open_bi().await.map_err(lost)?;
