@@ -118,8 +118,7 @@ pub struct Counts {
 pub struct Away {
     link: Link,
     name: String,
-    /// See [`Away::foreign_vdso`].
-    foreign_vdso: Option<u64>,
+    vdso_bytes: u64,
     contents: Contents,
     processes: HashMap<ProcessKey, Process>,
     pids: HashMap<Tid, ProcessKey>,
@@ -155,9 +154,9 @@ impl Away {
         &self.name
     }
 
-    /// Bytes of home's [vdso] if bodies have only a copy of it; see [`tracee::vdso`].
-    pub fn foreign_vdso(&self) -> Option<u64> {
-        self.foreign_vdso
+    /// Bytes of home's [vdso].
+    pub fn vdso_bytes(&self) -> u64 {
+        self.vdso_bytes
     }
 
     /// The link, for its descriptor and deadline.

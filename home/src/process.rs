@@ -72,6 +72,8 @@ pub struct Process {
     pub threads: Vec<Tid>,
     /// How often it has executed a new image.
     pub execs: u64,
+    /// Where its image's vDSO begins, once somebody has looked.
+    pub vdso: Option<u64>,
     /// Its end has been seen.
     pub ended: bool,
     /// The process whose memory it uses until it calls exec (vfork).
@@ -153,6 +155,7 @@ impl Table {
             stay,
             threads: vec![pid],
             execs: 0,
+            vdso: None,
             ended: false,
             memory_of: None,
         };
@@ -195,6 +198,7 @@ impl Table {
         }
         process.threads.push(pid);
         process.execs += 1;
+        process.vdso = None;
         process.memory_of = None;
     }
 }

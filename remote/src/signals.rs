@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use tracee::capture;
 use tracee::errno::restart;
-use tracee::ptrace::{Resume, SigInfo, Stopped};
+use tracee::inject::{InjectError, is_half_way, postpone};
+use tracee::ptrace::{Resume, Running, SigInfo, Stopped};
 use tracee::regs::Regs;
 use tracee::{Stop, Tid, signal};
 use wire::session::{FromBody, Up};
@@ -180,6 +181,13 @@ impl Session {
             // The handler's frame must name no address that only this body has. Of a thread that is not where it could
             // come to, the signal says so itself.
             lift(trampolines, place, &stopped).ok();
+        } else if let Some(range) = process.vdso
+            && process.dispositions.caught & !signal::FAULTS & bit != 0
+            && is_half_way(&stopped, range)
+        {
+            // Nor may it hold pointers to data pages that home has not.
+            let (ids, may_run) = ((process.pid, thread.tid), process.may_run());
+            return self.deliver_later(host, stopped, (range, ids), may_run);
         }
         if self.trace_local {
             self.trace_signal(host, number, stopped.siginfo().ok())?;
@@ -188,6 +196,33 @@ impl Session {
         let how = if native == Native::Plain { Resume::Cont } else { Resume::Syscall };
         thread.state = State::run(stopped, how, number, native);
         Ok(())
+    }
+
+    /// Takes a thread out of the vDSO, with the signal pending again.
+    fn deliver_later(
+        &mut self,
+        host: Tid,
+        stopped: Stopped,
+        (range, ids): ((u64, u64), (Tid, Tid)),
+        may_run: bool,
+    ) -> Result<(), SessionError> {
+        match postpone(stopped, range, ids) {
+            Ok(stopped) => {
+                if !may_run {
+                    // The stop that is waited for may have been taken for one of a step. ESRCH: killed meanwhile.
+                    Running::attached(host).interrupt().ok();
+                }
+                if let Some(thread) = self.threads.get_mut(&host) {
+                    thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+                }
+                Ok(())
+            }
+            Err(InjectError::Gone(tid, event, time)) => self.on_gone(tid, event, time),
+            Err(_) => {
+                self.lost(host, Running::attached(host).stopped());
+                Ok(())
+            }
+        }
     }
 
     fn on_interrupt(&mut self, host: Tid, stopped: Stopped, native: Native) -> Result<(), SessionError> {

@@ -7,7 +7,7 @@
 //! a filter traps is stepped through.
 
 use crate::ptrace::Resume;
-use crate::regs::{Regs, SYSCALL_LEN};
+use crate::regs::{Regs, SYSCALL, SYSCALL_LEN};
 use crate::wait::{self, CpuTime};
 use crate::{Errno, Event, Running, Stop, Stopped, Tid};
 
@@ -246,22 +246,30 @@ pub fn step_out(thread: Stopped, range: (u64, u64)) -> Result<Stopped, InjectErr
     Ok(thread)
 }
 
-/// At the stop before a signal of process `pid` is delivered, in a thread that is inside of `range`, the vDSO's: lets it run
-/// on until it is outside, and has the signal pending again for the thread, to which it would have come. After an error
-/// it may not be.
-pub fn postpone(thread: Stopped, range: (u64, u64), pid: Tid) -> Result<(), InjectError> {
+/// At the stop before a signal is delivered: whether the thread is half-way through a function of the vDSO in `range`. At a
+/// system call there it is not, nor behind one that a signal has ended: what is left to do needs no data pages.
+pub fn is_half_way(thread: &Stopped, range: (u64, u64)) -> bool {
+    thread.regs().is_ok_and(|regs| {
+        (range.0..range.1).contains(&regs.rip) && regs.call().is_none() && !thread.is_at_syscall(&regs)
+    })
+}
+
+/// At such a stop, in a thread that [`is_half_way`]: lets it run on until it is outside, or at a call that is trapped, and
+/// has the signal pending again for the thread, to which it would have come. After an error it may not be. `ids` are pid
+/// and tid as the process itself sees them.
+pub fn postpone(thread: Stopped, range: (u64, u64), ids: (Tid, Tid)) -> Result<Stopped, InjectError> {
     /// Below the stack pointer, which leaf functions use (System V ABI for AMD64, 3.2.2).
     const RED_ZONE_BYTES: u64 = 128;
     let tid = thread.tid();
     let info = thread.siginfo()?;
     let site = vdso_site(tid, range.0, range.1)?;
     let thread = step_out(thread, range)?;
-    let room = (thread.regs()?.rsp - RED_ZONE_BYTES - size_of_val(&info.0) as u64) & !15;
+    let room = thread.regs()?.rsp.wrapping_sub(RED_ZONE_BYTES + size_of_val(&info.0) as u64) & !15;
     crate::memory::force_write(tid, room, &info.0)?;
     let mut injector = Injector::new(thread, site)?;
-    let args = [pid as u64, tid as u64, info.signal() as u64, room, 0, 0];
+    let args = [ids.0 as u64, ids.1 as u64, info.signal() as u64, room, 0, 0];
     injector.call("rt_tgsigqueueinfo", libc::SYS_rt_tgsigqueueinfo, args)?;
-    injector.finish().map(drop)
+    injector.finish()
 }
 
 /// Finds a `syscall` instruction in the vDSO of a process, for injection before there is a shim.
@@ -270,7 +278,7 @@ pub fn vdso_site(tid: Tid, vdso_start: u64, vdso_end: u64) -> Result<u64, Errno>
     let got = crate::memory::read(tid, vdso_start, &mut code);
     code[..got]
         .windows(2)
-        .position(|pair| pair == [0x0f, 0x05])
+        .position(|pair| pair == SYSCALL)
         .map(|at| vdso_start + at as u64)
         .ok_or(Errno(libc::ENOEXEC))
 }

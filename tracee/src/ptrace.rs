@@ -7,7 +7,7 @@
 
 use std::marker::PhantomData;
 
-use crate::regs::Regs;
+use crate::regs::{Regs, SYSCALL};
 use crate::sys::ptrace;
 use crate::{Errno, Tid};
 
@@ -216,12 +216,15 @@ impl Stopped {
     /// it was, and rax, the number of the call or of restart_syscall(2), looks like a result.
     pub fn is_set_back(&self, regs: &Regs) -> bool {
         const RESTART_SYSCALL: u64 = 219;
-        const SYSCALL: [u8; 2] = [0x0f, 0x05];
-        let mut code = [0; 2];
         regs.call().is_some()
             && (regs.rax == regs.orig_rax || regs.rax == RESTART_SYSCALL)
-            && crate::memory::read(self.tid, regs.rip, &mut code) == code.len()
-            && code == SYSCALL
+            && self.is_at_syscall(regs)
+    }
+
+    /// Whether a `syscall` instruction is next.
+    pub fn is_at_syscall(&self, regs: &Regs) -> bool {
+        let mut code = [0; SYSCALL.len()];
+        crate::memory::read(self.tid, regs.rip, &mut code) == code.len() && code == SYSCALL
     }
 
     /// The event's number: a child's tid, a former tid, an exit status.

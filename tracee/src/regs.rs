@@ -38,8 +38,10 @@ pub struct Regs {
     pub gs: u64,
 }
 
-/// Length of the `syscall` instruction in bytes.
-pub const SYSCALL_LEN: u64 = 2;
+/// The `syscall` instruction.
+pub const SYSCALL: [u8; 2] = [0x0f, 0x05];
+/// Its length in bytes.
+pub const SYSCALL_LEN: u64 = SYSCALL.len() as u64;
 
 impl Regs {
     /// Number of the call the thread is in, or `None` when it is not in one (orig_rax = -1).

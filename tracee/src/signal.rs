@@ -13,6 +13,10 @@ pub const fn bit(signal: i32) -> u64 {
 pub const IGNORED_BY_DEFAULT: u64 =
     bit(libc::SIGCHLD) | bit(libc::SIGURG) | bit(libc::SIGWINCH) | bit(libc::SIGCONT);
 
+/// Signals of faults, which come where the thread is and nowhere else.
+pub const FAULTS: u64 =
+    bit(libc::SIGILL) | bit(libc::SIGTRAP) | bit(libc::SIGBUS) | bit(libc::SIGFPE) | bit(libc::SIGSEGV);
+
 /// kill(2).
 pub fn kill(pid: Tid, signal: i32) -> Result<(), Errno> {
     // SAFETY: numbers only.

@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 use crate::Errno;
 use crate::inject::{InjectError, Injector};
 use crate::maps::Mapping;
+use crate::regs::SYSCALL;
 use frames::Frames;
 use symbols::Known;
 
@@ -298,7 +299,7 @@ impl Stub {
     fn append_call(&mut self, nr: u32) {
         self.code.push(0xb8); // mov eax, imm32
         self.code.extend_from_slice(&nr.to_le_bytes());
-        self.code.extend_from_slice(&[0x0f, 0x05]); // syscall
+        self.code.extend_from_slice(&SYSCALL);
         self.done = self.code.len() as u64;
         self.code.push(0xc3); // ret
     }

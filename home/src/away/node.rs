@@ -40,7 +40,7 @@ impl Away {
         link.send(Channel::CONTROL, message::encode(&begin))?;
         let until = Instant::now() + READY_TIMEOUT;
         let mut name: Option<String> = None;
-        let mut foreign_vdso = None;
+        let vdso_bytes = machine.vdso.code.len() as u64;
         loop {
             link.drive(Instant::now())?;
             while let Some((channel, frame)) = link.recv() {
@@ -54,7 +54,7 @@ impl Away {
                 }
                 match message::decode(&frame)? {
                     Control::Refused(why) => return Err(NodeError::Refused(why)),
-                    Control::Ready => return Ok(Away::new(link, name.unwrap_or_default(), foreign_vdso)),
+                    Control::Ready => return Ok(Away::new(link, name.unwrap_or_default(), vdso_bytes)),
                     Control::WantVdso => {
                         let own = &machine.vdso;
                         let random = tracee::vdso::random_parameters();
@@ -64,7 +64,6 @@ impl Away {
                             random: random.map(|parameters| parameters.to_vec().into()),
                         };
                         link.send(Channel::CONTROL, message::encode(&vdso))?;
-                        foreign_vdso = Some(own.code.len() as u64);
                     }
                     _ => {}
                 }
@@ -76,11 +75,11 @@ impl Away {
         }
     }
 
-    fn new(link: Link, name: String, foreign_vdso: Option<u64>) -> Away {
+    fn new(link: Link, name: String, vdso_bytes: u64) -> Away {
         Away {
             link,
             name,
-            foreign_vdso,
+            vdso_bytes,
             contents: Contents::default(),
             processes: HashMap::new(),
             pids: HashMap::new(),

@@ -1,39 +1,35 @@
-//! Signals that come while a thread is inside home's vDSO, when bodies have another.
+//! Signals that come while a thread is inside home's vDSO.
 
-use tracee::inject::{InjectError, postpone};
-use tracee::{Running, Stopped, Tid};
+use tracee::inject::{InjectError, is_half_way, postpone};
+use tracee::{Event, Running, Stopped, Tid, signal};
 
 use super::Supervisor;
+use crate::away::Away;
 use crate::procfs;
 
-/// SIGILL, SIGTRAP, SIGBUS, SIGFPE and SIGSEGV: of a fault, which is where it is. The process goes on from there anywhere,
-/// since a clock has been read by the time that it is stored.
-const FAULTS: [i32; 5] = [4, 5, 7, 8, 11];
-
 impl Supervisor {
-    /// The frame of a signal's handler holds where the thread was. If that is half-way through a function of home's vDSO
-    /// and the process moves before the handler returns, it goes on in code that has no data where it is then. So the
-    /// thread gets out first; the signal is pending again and comes at once. Whether that is so.
-    pub(super) fn leave_vdso(&mut self, at: &Stopped, signal: i32) -> bool {
-        let Some(bytes) = self.elsewhere.node.as_ref().and_then(crate::away::Away::foreign_vdso) else {
-            return false;
-        };
-        let tid = at.tid();
-        let bit = 1u64 << (signal.clamp(1, 64) - 1);
-        let Some((start, pid)) = procfs::vdso(tid).zip(self.table.threads.get(&tid).map(|thread| thread.pid))
-        else {
-            return false;
-        };
+    /// The frame of a signal's handler holds where the thread was, and its registers. If that is half-way through a
+    /// function of the vDSO, the process could not go on from it elsewhere: the data pages are others there (a time
+    /// namespace has one more), or the code is. So the thread gets out first; the signal is pending again and comes at
+    /// once. Whether that is so.
+    ///
+    /// A fault is left where it is: a clock has been read by the time that it is stored.
+    pub(super) fn leave_vdso(&mut self, at: &Stopped, number: i32) -> bool {
+        let Some(bytes) = self.elsewhere.node.as_ref().map(Away::vdso_bytes) else { return false };
+        let (tid, bit) = (at.tid(), signal::bit(number.clamp(1, 64)));
+        let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return false };
+        let Some(process) = self.table.processes.get_mut(&pid) else { return false };
+        process.vdso = process.vdso.or_else(|| procfs::vdso(tid));
+        let Some(start) = process.vdso else { return false };
         let range = (start, start + bytes);
-        let inside = at.regs().is_ok_and(|regs| (range.0..range.1).contains(&regs.rip));
-        if !inside
-            || FAULTS.contains(&signal)
+        if signal::FAULTS & bit != 0
+            || !is_half_way(at, range)
             || procfs::caught_signals(tid).is_none_or(|caught| caught & bit == 0)
         {
             return false;
         }
-        match postpone(Running::attached(tid).stopped(), range, pid) {
-            Ok(()) => {
+        match postpone(Running::attached(tid).stopped(), range, (pid, tid)) {
+            Ok(_) => {
                 if self.stopping == Some(tid) {
                     // A stop that is waited for may have been taken for one of a step. ESRCH: killed meanwhile.
                     Running::attached(tid).interrupt().ok();
@@ -49,7 +45,7 @@ impl Supervisor {
         }
     }
 
-    fn gone(&mut self, tid: Tid, event: tracee::Event) {
+    fn gone(&mut self, tid: Tid, event: Event) {
         self.before_reaping(tid, event);
         self.reaped(tid);
     }
