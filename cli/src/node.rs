@@ -81,5 +81,5 @@ fn serve(listener: &mut Listener, node: &Identity) -> u8 {
     if link.wait_established(CONNECT_TIMEOUT).is_err() {
         return 1;
     }
-    u8::from(remote::serve(link, LOOPBACK, &remote::Cache::default_dir()).is_err())
+    u8::from(remote::serve(link, LOOPBACK, &remote::Cache::default_dir(), Box::new(remote::Alone)).is_err())
 }

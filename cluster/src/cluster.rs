@@ -177,6 +177,11 @@ impl Cluster {
         self.load.as_ref()
     }
 
+    /// All that placement looks at, once this node's load has been measured: it and the distances, and the bulletin to charge.
+    pub fn placing(&mut self) -> Option<(&OwnLoad, &Latencies, &mut Bulletin)> {
+        Some((self.load.as_ref()?, &self.latencies, &mut self.bulletin))
+    }
+
     /// Datagrams that made no sense.
     pub fn malformed(&self) -> u64 {
         self.malformed

@@ -159,7 +159,8 @@ struct Surroundings {
 impl Surroundings {
     fn here() -> Surroundings {
         // XDG Base Directory Specification 0.8: a relative path is ignored.
-        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let variable =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         Surroundings { uid: rustix::process::geteuid().as_raw(), variable }
     }
 
@@ -202,12 +203,16 @@ impl Config {
     fn merge(flags: Arguments, file: File, around: &Surroundings) -> Result<Config> {
         let policy = policy(&flags, &file.guests)?;
         let default_listen = format!("[::]:{SESSION_PORT}");
-        let listen = resolve("listen", flags.listen.or(file.listen).as_deref().unwrap_or(&default_listen), None)?;
+        let listen =
+            resolve("listen", flags.listen.or(file.listen).as_deref().unwrap_or(&default_listen), None)?;
         let peer_listen = match flags.peer_listen.or(file.peer_listen) {
             Some(text) => resolve("peer-listen", &text, None)?,
             None => {
                 let port = listen.port().checked_add(u16::from(listen.port() != 0));
-                SocketAddr::new(listen.ip(), port.context("--listen: there is no port after 65535 for --peer-listen")?)
+                SocketAddr::new(
+                    listen.ip(),
+                    port.context("--listen: there is no port after 65535 for --peer-listen")?,
+                )
             }
         };
         let advertise = flags.advertise.or(file.advertise);
@@ -263,7 +268,10 @@ fn read_file(arguments: &Arguments, around: &Surroundings) -> Result<File> {
 
 fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    std::io::Read::read_to_string(&mut std::io::Read::take(std::fs::File::open(path)?, MAX_FILE_BYTES), &mut text)?;
+    std::io::Read::read_to_string(
+        &mut std::io::Read::take(std::fs::File::open(path)?, MAX_FILE_BYTES),
+        &mut text,
+    )?;
     Ok(text)
 }
 

@@ -53,23 +53,33 @@ pub(crate) fn error(event: &str, fields: &[Field<'_>]) {
     write(Level::Error, event, fields);
 }
 
+/// A line as it is kept for those who ask what has happened.
+pub(crate) fn line(event: &str, fields: &[Field<'_>]) -> String {
+    format!("{} {}", timestamp(now_s()), body(event, fields))
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 fn write(level: Level, event: &str, fields: &[Field<'_>]) {
     let mut line = if to_journal() {
         // sd-daemon(3). The journal has the time and the program.
         format!("<{}>", level.priority())
     } else {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        format!("{} mosixd ", timestamp(since.as_secs()))
+        format!("{} mosixd ", timestamp(now_s()))
     };
-    line += &text(level, event, fields);
+    line += level.word();
+    line.push(' ');
+    line += &body(event, fields);
     line.push('\n');
     // Whole, so that lines of several processes do not mix. Not eprintln: it panics when standard error is gone, and a daemon
     // outlives its terminal.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-fn text(level: Level, event: &str, fields: &[Field<'_>]) -> String {
-    let mut line = format!("{} {event}", level.word());
+fn body(event: &str, fields: &[Field<'_>]) -> String {
+    let mut line = event.to_owned();
     for (key, value) in fields {
         let value = value.to_string();
         let plain = !value.is_empty()
@@ -85,9 +95,9 @@ fn to_journal() -> bool {
     static TO_JOURNAL: OnceLock<bool> = OnceLock::new();
     *TO_JOURNAL.get_or_init(|| {
         let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
-        let named = stream.split_once(':').and_then(|(device, inode)| {
-            Some((device.parse::<u64>().ok()?, inode.parse::<u64>().ok()?))
-        });
+        let named = stream
+            .split_once(':')
+            .and_then(|(device, inode)| Some((device.parse::<u64>().ok()?, inode.parse::<u64>().ok()?)));
         let own = rustix::fs::fstat(std::io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino));
         named.is_some() && named == own
     })
@@ -116,9 +126,9 @@ mod tests {
 
     #[test]
     fn a_line_can_be_taken_apart_again() {
-        let line = text(Level::Warn, "refused", &[("peer", &"10.0.0.1:5"), ("why", &"no \"certificate\"\n")]);
-        assert_eq!(line, r#"warn refused peer=10.0.0.1:5 why="no \"certificate\"\n""#);
-        assert_eq!(text(Level::Info, "stopping", &[("why", &"")]), r#"info stopping why="""#);
+        let line = body("refused", &[("peer", &"10.0.0.1:5"), ("why", &"no \"certificate\"\n")]);
+        assert_eq!(line, r#"refused peer=10.0.0.1:5 why="no \"certificate\"\n""#);
+        assert_eq!(body("stopping", &[("why", &"")]), r#"stopping why="""#);
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl Probe {
     /// Tasks that run or wait for a core at this moment, the caller not among them.
     pub(crate) fn runnable(&self, ours: &Ours) -> Runnable {
         if self.all_cores
-            && let Some(all) = fs::read_to_string("/proc/stat").ok().and_then(|text| parse::procs_running(&text))
+            && let Some(all) =
+                fs::read_to_string("/proc/stat").ok().and_then(|text| parse::procs_running(&text))
         {
             // One of them reads this.
             let guests: usize = ours.guests.iter().map(|pid| tasks::runnable_of(*pid, &|_| true)).sum();

@@ -48,6 +48,9 @@ impl Session {
         replaces: Option<ProcessKey>,
         dispositions: Dispositions,
     ) -> Result<(), SessionError> {
+        if let Some(why) = self.closed_to(replaces) {
+            return self.say(key, &FromBody::Refused(why));
+        }
         let mut used = None;
         if let Some(old) = replaces {
             used = self.used_until_exec(old)?;

@@ -71,14 +71,15 @@ pub(crate) struct Reports {
     closed: Option<String>,
 }
 
-impl Session<'_> {
+impl Session {
     /// Takes the daemon's orders.
     pub(crate) fn obey(&mut self) -> Result<(), SessionError> {
         while let Some(order) = self.daemon.order() {
             match order {
                 Order::Closed(why) => self.reports.closed = why,
                 Order::Evict(pid, why) => {
-                    let guest = self.processes.values().find(|process| process.pid == pid && process.host != 0);
+                    let guest =
+                        self.processes.values().find(|process| process.pid == pid && process.host != 0);
                     if let Some(key) = guest.map(|guest| guest.key) {
                         self.say(key, &FromBody::Leave(why))?;
                     }

@@ -7,6 +7,7 @@ mod build;
 mod cache;
 mod calls;
 mod cpu;
+mod daemon;
 mod hello;
 mod marshal;
 mod moves;
@@ -19,4 +20,5 @@ mod trace;
 mod vdso;
 
 pub use cache::Cache;
+pub use daemon::{Alone, Daemon, Guest, Order};
 pub use session::{SessionError, serve};

@@ -92,11 +92,7 @@ mod tests {
         let names: Vec<_> = dirs.iter().map(|dir| dir.to_str().unwrap()).collect();
         assert_eq!(
             names,
-            [
-                "/sys/fs/cgroup/system.slice/mosixd.service",
-                "/sys/fs/cgroup/system.slice",
-                "/sys/fs/cgroup"
-            ]
+            ["/sys/fs/cgroup/system.slice/mosixd.service", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup"]
         );
         assert_eq!(ancestry(Path::new("/sys/fs/cgroup"), "").len(), 1);
     }

@@ -33,7 +33,9 @@ pub(super) fn scan(ours: &Ours, on: &impl Fn(usize) -> bool) -> Runnable {
     let mut runnable = Runnable::default();
     let Ok(processes) = fs::read_dir("/proc") else { return runnable };
     for entry in processes.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         if pid == me && !ours.guests.contains(&pid) || ours.own.contains(&pid) {
             continue;
         }
