@@ -5,6 +5,7 @@
 #include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -115,8 +116,9 @@ static int spawn(long count)
     return 0;
 }
 
-/* Writes MiB of memory that has no zero page, says its pid, and waits for the end of standard input. */
-static int hold(long mib)
+/* Writes MiB of memory that has no zero page, says its pid, and waits for the end of standard input. Meanwhile it writes
+ * so many MiB of it a second again, with what they hold. */
+static int hold(long mib, double rate)
 {
     size_t bytes = (size_t)mib << 20;
     uint64_t *data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -131,8 +133,18 @@ static int hold(long mib)
     }
     printf("%d\n", getpid());
     fflush(stdout);
-    while (read(0, block, sizeof block) > 0)
-        ;
+    const double step = 0.002;
+    size_t at = 0;
+    for (;;) {
+        struct pollfd input = { .fd = 0, .events = POLLIN };
+        if (poll(&input, 1, rate > 0 ? 0 : -1) > 0 && read(0, block, sizeof block) <= 0)
+            break;
+        double until = now() + step;
+        for (double left = rate * step * (1 << 20); left > 0; left -= 4096, at = (at + 4096) % bytes)
+            *(volatile uint64_t *)((char *)data + at) = *(uint64_t *)((char *)data + at);
+        while (rate > 0 && now() < until)
+            ;
+    }
     uint64_t check = 88172645463325252u;
     for (size_t i = 0; i < bytes / 8; i++) {
         check ^= check << 13;
@@ -169,6 +181,6 @@ int main(int count, char **words)
     if (!strcmp(words[1], "spawn"))
         return spawn(number);
     if (!strcmp(words[1], "hold"))
-        return hold(number);
+        return hold(number, count > 3 ? atof(words[3]) : 0);
     return 125;
 }

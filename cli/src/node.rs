@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use remote::Priority;
 use rustix::event::{PollFd, PollFlags, poll};
 use tracee::launch;
 use wire::identity::{self, Role};
@@ -81,5 +82,6 @@ fn serve(listener: &mut Listener, node: &Identity) -> u8 {
     if link.wait_established(CONNECT_TIMEOUT).is_err() {
         return 1;
     }
-    u8::from(remote::serve(link, LOOPBACK, &remote::Cache::default_dir(), Box::new(remote::Alone)).is_err())
+    let (cache, alone) = (remote::Cache::default_dir(), Box::new(remote::Alone));
+    u8::from(remote::serve(link, LOOPBACK, &cache, Priority::Own, alone).is_err())
 }

@@ -5,26 +5,33 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::advice::{self, Wishes};
 use crate::node::{self, Node};
 use clap::Parser;
-use home::Options;
+use home::{DaemonOptions, Options};
 use tracee::launch::{self, Failure, Handshake, STATUS_OWN_FAILURE};
 
 /// Run a program with its computation on another node.
 ///
-/// The program stays in this process, with this terminal, these files and this parent; only its computation moves.
+/// The program stays in this process, with this terminal, these files and this parent; only its computation moves. Where to,
+/// the node daemon of this machine (mosixd) decides for each program when it begins and while it runs; without a daemon
+/// everything computes here.
 #[derive(Parser, Debug)]
 #[command(name = "mosix-run", version, override_usage = "mosix-run [OPTIONS] [--] COMMAND [ARGUMENT]...")]
 pub struct Arguments {
     /// Compute on an embedded node in this machine: nothing to set up, for trying and testing
     #[arg(long, conflicts_with_all = ["on", "home"])]
     pub loopback: bool,
-    /// Compute on the node whose mosixd listens there
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "home")]
+    /// Compute on this node: the name of one that the node daemon knows, or the address where its mosixd listens, for which no
+    /// daemon is needed here
+    #[arg(long, value_name = "NODE|HOST:PORT", conflicts_with = "home")]
     pub on: Option<String>,
     /// Compute here; nothing moves
     #[arg(long)]
     pub home: bool,
+    /// Run at a lower priority while at home, so that whoever sits here is not disturbed
+    #[arg(long)]
+    pub nice_home: bool,
     /// Directory of this machine's identity [default: $XDG_CONFIG_HOME/mosix or ~/.config/mosix]
     #[arg(long, value_name = "DIR")]
     pub identity: Option<PathBuf>,
@@ -40,9 +47,15 @@ pub struct Arguments {
     /// Take the node's vDSO for another kernel's, as between nodes whose kernels differ: for tests
     #[arg(long, hide = true)]
     pub foreign_vdso: bool,
+    /// Copy processes while they run from so many MiB of memory on: for tests and measurements
+    #[arg(long, hide = true, value_name = "MIB")]
+    pub precopy_from: Option<u64>,
     /// Say on standard error what is decided and why
     #[arg(short, long)]
     pub verbose: bool,
+    /// What the node daemon is told
+    #[command(flatten)]
+    pub wishes: Wishes,
     /// The program and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -78,9 +91,11 @@ fn start(arguments: Arguments) -> Failure {
         Err(failure) => return failure,
     };
     let node = match (&arguments.on, arguments.loopback) {
-        (Some(address), _) => Some(Node::At(address.clone(), arguments.identity.clone())),
-        (None, true) => Some(Node::Loopback),
-        (None, false) => None,
+        (Some(address), _) if address.contains(':') => {
+            Some(Node::At(address.clone(), arguments.identity.clone()))
+        }
+        (_, true) => Some(Node::Loopback),
+        (_, false) => None,
     };
     let supervise = |handshake: Handshake| {
         let mut options = options;
@@ -106,17 +121,47 @@ fn outer_supervisor() -> Option<u32> {
     (name.trim_end() == "mosix-run").then_some(tracer)
 }
 
+/// What `--nice-home` adds to the nice value, as nice(1) does.
+const NICE_HOME: i32 = 10;
+
+/// Whom to ask where processes go: nobody if it is said already.
+fn daemon(arguments: &Arguments) -> Result<Option<DaemonOptions>, String> {
+    let by_name = arguments.on.as_ref().filter(|on| !on.contains(':'));
+    if arguments.home || arguments.loopback || arguments.on.is_some() && by_name.is_none() {
+        let said = if arguments.home {
+            "--home"
+        } else if arguments.loopback {
+            "--loopback"
+        } else {
+            "--on HOST:PORT"
+        };
+        if arguments.wishes.are_some() {
+            return Err(format!(
+                "{said} says where the program computes: there is nothing to ask of the node daemon"
+            ));
+        }
+        return Ok(None);
+    }
+    let advice = arguments.wishes.clone().advice(by_name.cloned());
+    Ok(Some(DaemonOptions { sockets: advice::sockets(), advice, required: by_name.is_some() }))
+}
+
 fn options(arguments: &Arguments) -> Result<Options, Failure> {
     let own = |message: String| Failure { status: STATUS_OWN_FAILURE, message };
+    let daemon = daemon(arguments).map_err(own)?;
     let create = |path: &Path| {
         File::create(path).map_err(|error| own(format!("cannot write {}: {error}", path.display())))
     };
     let stderr = || rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 3).ok();
     let trace_file = arguments.output.as_deref().map(create).transpose()?;
     Ok(Options {
-        home_only: !arguments.loopback && arguments.on.is_none(),
+        home_only: arguments.home,
+        nice: if arguments.nice_home { NICE_HOME } else { 0 },
+        daemon,
         node: None,
+        identity: arguments.identity.clone(),
         foreign_vdso: arguments.foreign_vdso,
+        precopy_bytes: arguments.precopy_from.map(|mib| mib.saturating_mul(1 << 20)),
         trace_syscalls: arguments.trace_syscalls,
         trace_stderr: if arguments.trace_syscalls && trace_file.is_none() { stderr() } else { None },
         trace_file,

@@ -9,7 +9,9 @@ mod deputy;
 mod nearness;
 mod node;
 mod out;
+mod precopy;
 mod serve;
+mod shared;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
@@ -24,12 +26,14 @@ use wire::session::{
 };
 use wire::{Channel, Link, LinkError, message};
 
+pub use cpu::Used;
 pub use deputy::{Deputy, Process};
-pub use node::NodeError;
+pub use node::{Meeting, NodeError};
 pub use out::{NotSent, settle_exec};
+pub use precopy::NotCopied;
+pub use shared::Shared;
 
-use crate::content::Contents;
-use deputy::{Phase, State};
+use deputy::{Phase, State, Told};
 
 /// What the supervisor must do or know.
 #[derive(Debug)]
@@ -40,6 +44,13 @@ pub enum Action {
         parent: Tid,
         /// Its pid.
         child: Tid,
+    },
+    /// What a process at home still would have to send is little: stop it and send it out.
+    Copied {
+        /// Its pid.
+        pid: Tid,
+        /// Why it moves.
+        reason: String,
     },
     /// A process is at home again, its threads stopped and whole. Resume them.
     CameHome {
@@ -70,6 +81,8 @@ pub enum Action {
     },
     /// A move ended, well or not.
     Moved(Move),
+    /// The body of a process that has exec'ed, and did not stay on that node, has ended: its CPU time is counted.
+    Counted(Tid),
     /// A line for the user.
     Say(String),
     /// For the trace: a thread exists.
@@ -118,19 +131,20 @@ pub struct Counts {
 pub struct Away {
     link: Link,
     name: String,
-    vdso_bytes: u64,
-    contents: Contents,
+    shared: Shared,
     processes: HashMap<ProcessKey, Process>,
     pids: HashMap<Tid, ProcessKey>,
     threads: HashMap<Tid, Deputy>,
     keys: HashMap<ThreadKey, Tid>,
-    next_key: u64,
     actions: VecDeque<Action>,
     sending: VecDeque<Sending>,
+    /// Processes that run at home while their pages travel, by pid.
+    copies: HashMap<Tid, precopy::Precopy>,
     /// Bodies of processes that have just exec'ed, with [`Process::cpu_from`]: the fresh image may follow them.
     replaced: HashMap<Tid, (ProcessKey, Option<Cpu>)>,
-    cpu: cpu::Ledger,
     nearness: nearness::Nearness,
+    /// Other nodes have deputies too; see [`Away::drive`].
+    others: bool,
     /// A tracee has something to report that the poll loop does not know of.
     child_came: bool,
     /// Counts for the report.
@@ -154,11 +168,6 @@ impl Away {
         &self.name
     }
 
-    /// Bytes of home's [vdso].
-    pub fn vdso_bytes(&self) -> u64 {
-        self.vdso_bytes
-    }
-
     /// The link, for its descriptor and deadline.
     pub fn link(&self) -> &Link {
         &self.link
@@ -179,14 +188,36 @@ impl Away {
         self.actions.pop_front()
     }
 
-    fn key(&mut self) -> u64 {
-        self.next_key += 1;
-        self.next_key
+    /// Whether any process is here or on its way.
+    pub fn is_used(&self) -> bool {
+        !self.processes.is_empty() || !self.replaced.is_empty() || !self.copies.is_empty()
+    }
+
+    /// What a process that is here has used so far, as far as its node has told.
+    pub fn used(&self, pid: Tid) -> Option<Used> {
+        let process = self.processes.get(self.pids.get(&pid)?)?;
+        let before = self.shared.used(pid);
+        Some(Used {
+            cpu_ns: before.cpu_ns.max(process.told.cpu_ns),
+            memory_kib: (process.told.memory_kib > 0).then_some(process.told.memory_kib),
+            forwarded: before.forwarded + process.forwarded.get(),
+        })
+    }
+
+    /// Whether any deputy is here.
+    pub fn has_deputies(&self) -> bool {
+        !self.threads.is_empty()
+    }
+
+    /// Whether the supervisor serves one deputy and no other.
+    fn serves_one(&self) -> bool {
+        self.threads.len() == 1 && !self.others
     }
 
     /// Takes in what has arrived on the link and sends what is due. Without `arrived` the socket is only looked at
-    /// when the link has something to do of its own.
-    pub fn drive(&mut self, arrived: bool) -> Result<(), LinkError> {
+    /// when the link has something to do of its own. `others` says whether other nodes have deputies.
+    pub fn drive(&mut self, arrived: bool, others: bool) -> Result<(), LinkError> {
+        self.others = others;
         let now = Instant::now();
         if arrived || self.link.wants_write() || self.link.deadline().is_some_and(|due| due <= now) {
             self.link.drive(now)?;
@@ -200,6 +231,7 @@ impl Away {
         }
         self.give_up_late(Instant::now());
         self.end_waits(Instant::now());
+        self.go_on_copying();
         self.send_contents()
     }
 
@@ -239,11 +271,13 @@ impl Away {
                 break;
             }
             let mut bytes = vec![0; CONTENT_PART_BYTES];
-            let got = self.contents.read(&sending.content, sending.offset, &mut bytes).unwrap_or(0);
+            let contents = self.shared.contents.borrow();
+            let got = contents.read(&sending.content, sending.offset, &mut bytes).unwrap_or(0);
             bytes.truncate(got);
             let part = ContentPart { content: sending.content, offset: sending.offset, bytes: bytes.into() };
             sending.offset += got as u64;
-            let size = self.contents.metadata(&part.content).map_or(0, |metadata| metadata.len());
+            let size = contents.metadata(&part.content).map_or(0, |metadata| metadata.len());
+            drop(contents);
             if got == 0 || sending.offset >= size {
                 self.sending.pop_front();
             }
@@ -264,9 +298,9 @@ impl Away {
         std::mem::take(&mut self.child_came)
     }
 
-    /// Whether contents wait for the link to drain: then `drive` must be called again soon.
+    /// Whether contents or pages wait for the link to drain: then `drive` must be called again soon.
     pub fn has_backlog(&self) -> bool {
-        !self.sending.is_empty()
+        !self.sending.is_empty() || self.copies_wait()
     }
 
     fn tell(&mut self, key: ProcessKey, message: &ToBody) {
@@ -277,7 +311,7 @@ impl Away {
     /// Ends a body that `pid` needs no more.
     fn let_go(&mut self, key: ProcessKey, pid: Tid, cpu_from: Option<Cpu>) {
         if let Some(from) = cpu_from {
-            self.cpu.expect(key, pid, from);
+            self.shared.cpu.borrow_mut().expect(key, pid, from);
         }
         self.tell(key, &ToBody::Release);
     }
@@ -289,16 +323,24 @@ impl Away {
             match self.processes.get_mut(&key) {
                 Some(process) => {
                     if let Some(from) = process.cpu_from.take() {
-                        self.cpu.report(process.pid, from, away);
+                        self.shared.cpu.borrow_mut().report(process.pid, from, away);
                     }
                 }
-                None => self.cpu.late(key, away),
+                None => {
+                    let counted = self.shared.cpu.borrow_mut().late(key, away);
+                    self.actions.extend(counted.map(Action::Counted));
+                }
             }
             // After the count: the parent may wait for the deputy as soon as it has ended.
             self.on_body_ended(key, status);
             return Ok(());
         }
         if !self.processes.contains_key(&key) {
+            match message {
+                FromBody::Prepared => self.on_prepared(key),
+                FromBody::Refused(why) => self.on_copy_refused(key, &why),
+                _ => {}
+            }
             return Ok(());
         }
         match message {
@@ -311,8 +353,11 @@ impl Away {
             FromBody::Leave(reason) => {
                 self.bring_key(key, reason, None);
             }
-            // Nobody asks for it yet.
-            FromBody::Usage { .. } => {}
+            FromBody::Usage { cpu_ns, memory_kib } => {
+                if let Some(process) = self.processes.get_mut(&key) {
+                    process.told = Told { cpu_ns, memory_kib };
+                }
+            }
             FromBody::CannotBring(why) => self.on_cannot_bring(key, &why),
             FromBody::Image(image) => self.on_image(key, &image),
             FromBody::Pages { start, bytes } => self.on_pages(key, start, &bytes),
@@ -323,7 +368,7 @@ impl Away {
                     self.interrupt_call(tid);
                 }
             }
-            FromBody::Ended { .. } => {}
+            FromBody::Ended { .. } | FromBody::Prepared => {}
         }
         Ok(())
     }
@@ -349,6 +394,7 @@ impl Away {
             return;
         }
         let (key, from) = (process.key, process.cpu_from);
+        self.shared.cpu.borrow_mut().left(tid, process.forwarded.get(), process.told.cpu_ns);
         self.processes.remove(&key);
         self.pids.remove(&tid);
         self.let_go(key, tid, from);
@@ -364,6 +410,7 @@ impl Away {
             (pid, format!("node {} is lost ({why}): process {pid} was there and is killed", self.name))
         });
         let lost = lost.collect();
+        self.stop_copies(why);
         let leaving: Vec<_> = self.processes.values().map(|process| process.key).collect();
         for key in leaving {
             self.on_refused(key, why);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
@@ -70,11 +71,14 @@ impl Contents {
     /// path any more.
     pub fn of_mapping(&mut self, pid: Tid, mapping: &Mapping) -> Result<Option<Backing>, String> {
         let Ok(path) = std::str::from_utf8(&mapping.path) else { return Ok(None) };
-        let Ok(file) = File::open(Path::new(&format!("/proc/{pid}/root{path}"))) else { return Ok(None) };
-        let Ok(metadata) = file.metadata() else { return Ok(None) };
-        if metadata.ino() != mapping.inode {
-            return Ok(None);
-        }
+        let is_it = |file: &File| file.metadata().is_ok_and(|metadata| metadata.ino() == mapping.inode);
+        let by_path = File::open(Path::new(&format!("/proc/{pid}/root{path}"))).ok().filter(is_it);
+        // One that was away with the process may have been deleted since.
+        let is_held = |file: &&File| {
+            is_it(file) && file.metadata().is_ok_and(|metadata| metadata.dev() == mapping.device)
+        };
+        let held = || self.files.values().find(is_held).and_then(|file| file.try_clone().ok());
+        let Some(file) = by_path.or_else(held) else { return Ok(None) };
         let (content, size) = self.identify(file).map_err(|why| format!("mapping of {path}: {why}"))?;
         Ok(Some(Backing::File(FileRef { content, size, offset: mapping.offset, path: mapping.path.clone() })))
     }
@@ -90,6 +94,13 @@ impl Contents {
             }
         }
         Ok(done)
+    }
+
+    /// A path by which this machine's processes of the same user reach a known content's file, whatever has become of its
+    /// name.
+    pub fn path(&self, content: &ContentId) -> Option<String> {
+        let file = self.files.get(content)?;
+        Some(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
     }
 
     /// The metadata of a known content's file.

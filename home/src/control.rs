@@ -5,6 +5,7 @@
 pub mod client;
 mod place;
 
+pub(crate) use place::may_control;
 pub use place::sweep;
 
 use std::collections::HashMap;

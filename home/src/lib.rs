@@ -7,6 +7,7 @@ pub mod away;
 mod console;
 mod content;
 pub mod control;
+mod daemon;
 mod process;
 pub mod procfs;
 mod stats;
@@ -14,5 +15,5 @@ pub mod supervisor;
 mod trace;
 
 pub use process::{Place, Process, StayReason, Thread, ThreadState};
-pub use stats::{Move, Stats};
-pub use supervisor::{Options, Supervisor, run};
+pub use stats::{Move, NodeStats, Stats};
+pub use supervisor::{DaemonOptions, Options, Supervisor, run};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Instant;
 
 use tracee::ptrace::Options;
 use tracee::{Running, Stopped, Tid};
@@ -11,6 +12,9 @@ use tracee::{Running, Stopped, Tid};
 pub const INIT: Tid = 1;
 /// Why it does not leave: a body has its process's pid, and in the sandbox this one is taken.
 pub const INIT_STAYS: &str = "the first process of a pid namespace";
+
+/// Why a process with a signalfd does not leave.
+pub const SIGNALFD_STAYS: &str = "a signalfd is open, whose signals would be pending elsewhere";
 
 /// What is asked of the threads of a process: a hollow one dies with its supervisor, a whole one does not. Its end needs
 /// no stop, since a zombie waits for us anyway (see [`tracee::wait::next`]), unless it is the end of all.
@@ -74,6 +78,10 @@ pub struct Process {
     pub execs: u64,
     /// Where its image's vDSO begins, once somebody has looked.
     pub vdso: Option<u64>,
+    /// The file it runs, once somebody has looked.
+    pub program: Option<String>,
+    /// When it came to where it is.
+    pub since: Instant,
     /// Its end has been seen.
     pub ended: bool,
     /// The process whose memory it uses until it calls exec (vfork).
@@ -156,6 +164,8 @@ impl Table {
             threads: vec![pid],
             execs: 0,
             vdso: None,
+            program: self.processes.get(&maker).and_then(|maker| maker.program.clone()),
+            since: Instant::now(),
             ended: false,
             memory_of: None,
         };
@@ -199,6 +209,7 @@ impl Table {
         process.threads.push(pid);
         process.execs += 1;
         process.vdso = None;
+        process.program = None;
         process.memory_of = None;
     }
 }

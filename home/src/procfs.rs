@@ -48,6 +48,18 @@ pub fn cmdline(pid: Tid) -> Option<String> {
     Some(arguments.join(" ").trim_end().to_owned())
 }
 
+/// The file that a process runs. A deputy's is its body's too; a zombie has none.
+pub fn program(pid: Tid) -> Option<String> {
+    Some(fs::read_link(format!("/proc/{pid}/exe")).ok()?.to_string_lossy().into_owned())
+}
+
+/// Resident memory of a process in MiB, rounded up.
+pub fn resident_mib(pid: Tid) -> Option<u32> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    u32::try_from((pages * rustix::param::page_size() as u64).div_ceil(1 << 20)).ok()
+}
+
 /// The process that a thread belongs to.
 pub fn process_of(tid: Tid) -> Option<Tid> {
     status_field(&status(tid)?, "Tgid:")?.parse().ok()
@@ -76,6 +88,14 @@ pub fn vdso(pid: Tid) -> Option<u64> {
     words.chunks_exact(16).find(|pair| word(&pair[..8]) == AT_SYSINFO_EHDR).map(|pair| word(&pair[8..]))
 }
 
+/// Bytes of memory that a process has of its own: what is resident, less what files and shared memory back.
+pub fn own_bytes(pid: Tid) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = statm.split_ascii_whitespace().skip(1).map_while(|field| field.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()?, pages.next()?);
+    Some(resident.saturating_sub(shared) * 4096)
+}
+
 /// A file of its own in /proc that a process has open: it shows the process only where the process is.
 pub fn open_view(pid: Tid) -> Option<String> {
     let own = format!("/proc/{pid}/");
@@ -86,6 +106,14 @@ pub fn open_view(pid: Tid) -> Option<String> {
         // These are the same of a deputy.
         (!["comm", "cmdline", "environ", "cgroup", "limits", "fd", "fdinfo"].contains(&name))
             .then(|| path.to_owned())
+    })
+}
+
+/// Whether a process has a signalfd open: what it reads by that must be pending where the descriptor is.
+pub fn has_signalfd(pid: Tid) -> bool {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| {
+        fs::read_link(entry.path()).is_ok_and(|path| path.as_os_str() == "anon_inode:[signalfd]")
     })
 }
 

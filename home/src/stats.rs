@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::ops::AddAssign;
 use std::os::unix::fs::FileExt;
 
 use serde::Serialize;
@@ -16,6 +17,8 @@ pub struct Stats {
     pub cpu_seconds: CpuSeconds,
     /// On the links to remote nodes.
     pub bytes: Bytes,
+    /// Of these, what each node did, by its name.
+    pub nodes: BTreeMap<String, NodeStats>,
     /// Every move, in order.
     pub moves: Vec<Move>,
 }
@@ -47,6 +50,32 @@ pub struct Bytes {
     pub sent: u64,
     /// From remote nodes.
     pub received: u64,
+}
+
+impl AddAssign for Bytes {
+    fn add_assign(&mut self, other: Bytes) {
+        self.sent += other.sent;
+        self.received += other.received;
+    }
+}
+
+/// What the processes on one node did.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct NodeStats {
+    /// Calls that came from there.
+    pub forwarded: u64,
+    /// CPU seconds there.
+    pub cpu_s: f64,
+    /// On its links.
+    pub bytes: Bytes,
+}
+
+impl AddAssign for NodeStats {
+    fn add_assign(&mut self, other: NodeStats) {
+        self.forwarded += other.forwarded;
+        self.cpu_s += other.cpu_s;
+        self.bytes += other.bytes;
+    }
 }
 
 /// One move of one process.

@@ -2,21 +2,29 @@
 //!
 //! - `events` is what the loop waits for; `timers` is what it does at a given time;
 //! - `dispatch` is the one `match` over what ptrace reports; `births` and `ends` are its longer arms;
-//! - `hooks` are the points at which the away side takes part;
+//! - `hooks` are the points at which the away side takes part; `away` is what it does there, `nodes` whom it does it with,
+//!   `orders` what others want of it, `stops` how processes are stopped for it;
 //! - `repair` keeps ignored signals from changing what a program at home sees;
 //! - `setuid` and `tracers` let go of programs that must not be traced;
+//! - `precopy` moves processes with much memory;
 //! - `placement` keeps this thread on the core of the process it serves.
 
 mod away;
 mod births;
+mod cluster;
 mod commands;
 mod dispatch;
 mod ends;
 mod events;
+mod held;
 mod hooks;
+mod nodes;
+mod orders;
 mod placement;
+mod precopy;
 mod repair;
 mod setuid;
+mod stops;
 mod timers;
 mod tracers;
 mod vdso;
@@ -25,15 +33,19 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Instant;
 
+use rustix::process::{Pid, getpriority_process, setpriority_process};
 use tracee::launch::{Handshake, STATUS_OWN_FAILURE};
 use tracee::signals::Signals;
 use tracee::{Errno, Running, Tid, wait};
 
+pub use cluster::DaemonOptions;
 pub use commands::{Command, ProcessLine};
 pub use dispatch::Next;
 pub use events::{Events, Source};
+pub use nodes::NodeIndex;
 pub use repair::Repair;
 pub(crate) use repair::{blocks_until_written, socket_timeout_of, timeout_kind};
 pub use timers::{Timer, Timers};
@@ -65,8 +77,16 @@ pub struct Options {
     pub stats_file: Option<File>,
     /// An established link to the node where the program shall compute.
     pub node: Option<wire::Link>,
+    /// Added to the nice value that processes have at home.
+    pub nice: i32,
+    /// The daemon that decides where processes go; without it and a node they stay at home.
+    pub daemon: Option<DaemonOptions>,
+    /// Directory of the identity with which other nodes are reached; `None` for the user's own.
+    pub identity: Option<PathBuf>,
     /// The node's vDSO is to be taken for another kernel's.
     pub foreign_vdso: bool,
+    /// Processes with so much memory of their own are copied while they run; none named means what is usual.
+    pub precopy_bytes: Option<u64>,
     /// A copy of standard error, held for `-v` lines until the first process has ended.
     pub verbose: Option<OwnedFd>,
     /// A copy of standard error, held for the trace as long as a process is managed.
@@ -86,15 +106,20 @@ pub struct Supervisor {
     pub(crate) stats: Stats,
     pub(crate) trace: Option<Trace>,
     pub(crate) elsewhere: away::Elsewhere,
+    cluster: Option<cluster::Cluster>,
     placement: placement::Placement,
     signals: Signals,
     stats_file: Option<File>,
+    identity_dir: Option<PathBuf>,
+    /// Nodes' vDSOs are to be taken for another kernel's.
+    foreign_vdso: bool,
     first_has_ended: bool,
     /// Threads of pid 1 that have been let go to their ends.
     leaving: HashSet<Tid>,
     stop_asked: bool,
     repairs_made: u64,
     may_trace_anything: bool,
+    precopy_bytes: u64,
     /// ptrace has more to report than was taken.
     more_reports: bool,
     /// The thread that is being stopped for a move.
@@ -113,6 +138,14 @@ pub enum StartError {
     /// The node.
     #[error(transparent)]
     Node(#[from] crate::away::NodeError),
+    /// There must be a daemon, and is none.
+    #[error(
+        "no node daemon answers here: {0} (is mosixd running? or name the node by its address, HOST:PORT)"
+    )]
+    NoDaemon(#[source] io::Error),
+    /// The daemon says no.
+    #[error("the node daemon refuses: {0}")]
+    Refused(String),
 }
 
 fn seize_hint(errno: Errno) -> &'static str {
@@ -161,6 +194,11 @@ impl Supervisor {
             // It waits in a call of ours; the stop is where tracing of calls begins.
             running.interrupt().map_err(StartError::Seize)?;
         }
+        if options.nice != 0 {
+            let command = Pid::from_raw(first);
+            let nice = getpriority_process(command).map_err(io::Error::from)? + options.nice;
+            setpriority_process(command, nice).map_err(io::Error::from)?;
+        }
         let stay = options.home_only.then_some(StayReason::Asked);
         let mut table = Table::default();
         table.add_process(first, 0, stay, ThreadState::Running(running));
@@ -174,38 +212,41 @@ impl Supervisor {
             stats: Stats::default(),
             trace,
             elsewhere: away::Elsewhere::default(),
+            cluster: None,
             placement: placement::Placement::new(),
             signals,
             stats_file: options.stats_file,
+            identity_dir: options.identity,
+            foreign_vdso: options.foreign_vdso,
             first_has_ended: false,
             leaving: HashSet::new(),
             stop_asked: false,
             repairs_made: 0,
+            precopy_bytes: options.precopy_bytes.unwrap_or(precopy::PRECOPY_BYTES),
             may_trace_anything: setuid::may_trace_anything(),
             more_reports: false,
             stopping: None,
         };
         if let Some(link) = options.node {
-            let begin = wire::session::Begin {
-                trace_local: supervisor.trace.is_some(),
-                foreign_vdso: options.foreign_vdso,
-            };
-            let away = crate::away::Away::meet(link, &first.to_string(), begin)?;
-            supervisor.watch_node(away)?;
+            supervisor.meet_default(link)?;
+        }
+        if let Some(daemon) = options.daemon {
+            supervisor.join_cluster(daemon)?;
         }
         Ok(supervisor)
     }
 
     fn work(&mut self) {
         let mut ready = Vec::new();
-        let (mut reports, mut link) = (true, true);
+        let mut links = Vec::new();
+        let (mut reports, mut all_links) = (true, true);
         loop {
             // What was not said to be there would only cost calls that find nothing.
             if reports {
                 self.take_reports();
             }
-            self.drive_away(link);
-            if self.elsewhere.node.as_mut().is_some_and(crate::away::Away::take_child_came) {
+            self.drive_nodes(&links, all_links);
+            if self.elsewhere.nodes.take_child_came() {
                 self.more_reports = true;
             }
             if self.table.processes.is_empty() || self.stop_asked {
@@ -221,14 +262,19 @@ impl Supervisor {
             }
             // A wake-up for nothing looks at everything.
             reports = self.more_reports || ready.is_empty() || ready.contains(&Source::Signals);
-            link = ready.is_empty() || ready.contains(&Source::Link);
+            all_links = ready.is_empty();
+            links.clear();
             for source in ready.drain(..) {
-                self.ready(source);
+                match source {
+                    Source::Link(node) => links.push(node),
+                    source => self.ready(source),
+                }
             }
             let now = Instant::now();
             while let Some(timer) = self.timers.due(now) {
                 self.timer(timer);
             }
+            self.drive_cluster(now);
         }
         self.finish();
     }
@@ -237,13 +283,17 @@ impl Supervisor {
         if self.more_reports {
             return Some(Instant::now());
         }
-        [self.timers.next(), self.away_deadline()].into_iter().flatten().min()
+        [self.timers.next(), self.elsewhere.nodes.deadline(), self.cluster_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn ready(&mut self, source: Source) {
         match source {
+            Source::Daemon => self.hear_daemon(),
             // Driven by the loop.
-            Source::Link => {}
+            Source::Link(_) => {}
             Source::Signals => {
                 if self.signals.take() & (1 << (SIGTERM - 1)) != 0 {
                     self.stop_asked = true;
@@ -294,7 +344,7 @@ impl Supervisor {
     /// itself: the kernel detaches the tracees of a tracer that ends.
     fn finish(&mut self) {
         self.count_away();
-        self.leave_node();
+        self.leave_nodes();
         if let Some(trace) = &mut self.trace {
             trace.flush();
         }

@@ -138,14 +138,15 @@ mod tests {
                     std::hint::spin_loop();
                 }
             });
+            let guest = Ours { guests: vec![me], own: Vec::new() };
+            let mut seen = Vec::new();
             for all_cores in [true, false] {
                 probe.all_cores = all_cores;
-                let guest = Ours { guests: vec![me], own: Vec::new() };
-                assert!(probe.runnable(&guest).guests >= 1.0, "all cores: {all_cores}");
+                seen.push(probe.runnable(&guest).guests);
             }
-            let local = probe.runnable(&Ours::default());
-            assert!(local.local >= 1.0 && local.guests == 0.0, "{local:?}");
+            // Before anything is demanded: a failure must not leave it computing.
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(seen.iter().all(|guests| *guests >= 1.0), "{seen:?}");
         });
         let sample = probe.sample(&Ours::default(), 0, Terms::default());
         assert!(sample.cores > 0.0 && sample.memory_total_mib > 100);

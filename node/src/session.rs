@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-use remote::{Guest, Order, SessionError};
+use remote::{Guest, Order, Priority, SessionError};
 use wire::{HANDSHAKE_TIMEOUT, Incoming, Link, LinkError};
 
 use crate::daemon::Settings;
@@ -79,7 +79,7 @@ pub(crate) fn run(
     log::info("session-begins", &[("session", &pid), ("peer", &peer), ("address", &address)]);
     let since = Instant::now();
     let server = Server { end, silent: false, first: Some(Order::Closed(closed)) };
-    let ended = remote::serve(link, &settings.name, &settings.cache, Box::new(server));
+    let ended = remote::serve(link, &settings.name, &settings.cache, Priority::Guest, Box::new(server));
     let seconds = format!("{:.1}", since.elapsed().as_secs_f64());
     let how = match &ended {
         Ok(()) => "home said goodbye".to_owned(),

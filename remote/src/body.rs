@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use tracee::foothold::Foothold;
-use tracee::image::{CpuUsed, Image};
+use tracee::image::{CpuUsed, Image, Outline, Vma};
 use tracee::ptrace::{Running, SigInfo, Stopped};
 use tracee::regs::{Regs, SYSCALL_LEN};
 use tracee::vdso::Place;
@@ -42,6 +42,8 @@ pub(crate) struct Process {
     pub(crate) vfork_parent: Option<Tid>,
     /// CPU time of the process before this body.
     pub(crate) used: CpuUsed,
+    /// CPU time of this body in nanoseconds and its memory in KiB, as home was told last.
+    pub(crate) told: (u64, u64),
 }
 
 /// Where a process is in its life here.
@@ -64,11 +66,20 @@ pub(crate) enum Phase {
 /// A body that is not complete.
 #[derive(Debug)]
 pub(crate) struct Building {
-    pub(crate) image: Image,
+    /// The mappings that are wanted.
+    pub(crate) outline: Outline,
+    /// Those that are there, while others may still be wanted.
+    pub(crate) mapped: Vec<Vma>,
+    /// What is wanted is there.
+    pub(crate) is_mapped: bool,
+    /// The rest of it, but for the mappings; `None` while the process still runs at home.
+    pub(crate) image: Option<Image>,
     pub(crate) keys: Vec<ThreadKey>,
-    /// Pages that came before the mappings were there.
+    /// Pages that came before their mappings were there.
     pub(crate) early: Vec<(u64, Vec<u8>)>,
-    /// The leader, once the mappings are there.
+    /// Ranges whose pages are no longer the process's.
+    pub(crate) stale: Vec<(u64, u64)>,
+    /// The leader, once there is one.
     pub(crate) leader: Option<Stopped>,
     pub(crate) committed: bool,
 }
@@ -219,6 +230,28 @@ pub(crate) struct ForkArgs {
 }
 
 impl Process {
+    /// One that is begun.
+    pub(crate) fn new(key: ProcessKey, building: Building) -> Process {
+        Process {
+            key,
+            pid: building.outline.pid,
+            host: 0,
+            threads: Vec::new(),
+            foothold: Foothold::inherited(0),
+            vdso: building.outline.vdso,
+            trampolines: None,
+            dispositions: Dispositions::default(),
+            tickets: HashMap::new(),
+            next_ticket: 0,
+            overruns: HashMap::new(),
+            frozen: false,
+            vfork_parent: None,
+            told: (0, 0),
+            used: CpuUsed::default(),
+            phase: Phase::Building(Box::new(building)),
+        }
+    }
+
     /// Signals that a handler or a default action would act on.
     pub(crate) fn ignores(&self) -> u64 {
         self.dispositions.ignored | signal::IGNORED_BY_DEFAULT & !self.dispositions.caught

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use tracee::foothold::Foothold;
-use tracee::image::{CpuUsed, FileRef, Image, Used, hole};
+use tracee::image::{CpuUsed, FileRef, Image, Outline, Used, alike, hole, hole_beside, outside};
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Options, Resume, Running, Stopped};
 use tracee::{Errno, Event, Stop, Tid, capture, maps, memory, restore, wait};
@@ -36,17 +36,18 @@ pub(crate) enum BuildError {
     Vdso,
     #[error("its file content is gone from the cache")]
     Content,
+    #[error("it is not the process that a body was prepared for")]
+    Changed,
 }
 
 impl Session {
-    /// Starts to build a body.
+    /// Builds a body, or completes the one that was prepared.
     pub(crate) fn place(
         &mut self,
         key: ProcessKey,
         image: &[u8],
-        keys: Vec<ThreadKey>,
+        (keys, dispositions, stale): (Vec<ThreadKey>, Dispositions, Vec<(u64, u64)>),
         replaces: Option<ProcessKey>,
-        dispositions: Dispositions,
     ) -> Result<(), SessionError> {
         if let Some(why) = self.closed_to(replaces) {
             return self.say(key, &FromBody::Refused(why));
@@ -67,33 +68,70 @@ impl Session {
         let Some(pid) = image.threads.first().map(|thread| thread.tid) else {
             return self.refuse(key, &BuildError::NoHole);
         };
-        let (vdso, used) = (image.vdso, image.cpu);
-        let wanted: Vec<FileRef> = image.vmas.iter().filter_map(capture::file_of).cloned().collect();
-        let building = Building { image, keys, early: Vec::new(), leader: None, committed: false };
-        self.processes.insert(
-            key,
-            Process {
-                key,
-                pid,
-                host: 0,
-                phase: Phase::Building(Box::new(building)),
-                threads: Vec::new(),
-                foothold: Foothold::inherited(0),
-                vdso,
-                trampolines: None,
-                dispositions,
-                tickets: Default::default(),
-                next_ticket: 0,
-                overruns: Default::default(),
-                frozen: false,
-                vfork_parent: None,
-                used,
-            },
-        );
+        let outline = Outline { pid, vmas: std::mem::take(&mut image.vmas), vdso: image.vdso };
+        let used = image.cpu;
+        if !self.outline(key, outline)? {
+            return Ok(());
+        }
+        if let Some(process) = self.processes.get_mut(&key)
+            && let Phase::Building(building) = &mut process.phase
+        {
+            (building.image, building.keys, building.stale) = (Some(image), keys, stale);
+            (process.dispositions, process.used) = (dispositions, used);
+        }
+        self.go_on_building(key)
+    }
+
+    /// Gives a body the mappings of a process that still runs at home, so that its pages can come before it does.
+    pub(crate) fn prepare(&mut self, key: ProcessKey, outline: &[u8]) -> Result<(), SessionError> {
+        let outline = match message::decode(outline) {
+            Ok(outline) => outline,
+            Err(error) => return self.refuse(key, &BuildError::from(error)),
+        };
+        if !self.outline(key, outline)? {
+            return Ok(());
+        }
+        if matches!(self.processes.get(&key), Some(Process { phase: Phase::Building(b), .. }) if b.is_mapped)
+        {
+            return self.say(key, &FromBody::Prepared);
+        }
+        self.go_on_building(key)
+    }
+
+    /// Says what mappings a body is to have, which may be new. False if it can have them no more.
+    fn outline(&mut self, key: ProcessKey, outline: Outline) -> Result<bool, SessionError> {
+        let wanted: Vec<FileRef> = outline.vmas.iter().filter_map(capture::file_of).cloned().collect();
+        match self.processes.get_mut(&key).map(|process| (process.pid, process.vdso, &mut process.phase)) {
+            None => {
+                let building = Building {
+                    outline,
+                    mapped: Vec::new(),
+                    is_mapped: false,
+                    image: None,
+                    keys: Vec::new(),
+                    early: Vec::new(),
+                    stale: Vec::new(),
+                    leader: None,
+                    committed: false,
+                };
+                self.processes.insert(key, Process::new(key, building));
+            }
+            Some((pid, vdso, Phase::Building(building)))
+                if (pid, vdso) == (outline.pid, outline.vdso) && building.image.is_none() =>
+            {
+                building.is_mapped = building.is_mapped && building.outline == outline;
+                building.outline = outline;
+            }
+            Some((_, _, Phase::Ending)) => return Ok(false),
+            Some(_) => {
+                self.refuse(key, &BuildError::Changed)?;
+                return Ok(false);
+            }
+        }
         for file in wanted {
             self.want(&file)?;
         }
-        self.go_on_building(key)
+        Ok(true)
     }
 
     /// Takes pages in.
@@ -105,7 +143,7 @@ impl Session {
     ) -> Result<(), SessionError> {
         let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
         let Phase::Building(building) = &mut process.phase else { return Ok(()) };
-        if building.leader.is_none() {
+        if !building.is_mapped {
             building.early.push((start, bytes.into_owned()));
             return Ok(());
         }
@@ -127,15 +165,26 @@ impl Session {
     pub(crate) fn go_on_building(&mut self, key: ProcessKey) -> Result<(), SessionError> {
         let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
         let Phase::Building(building) = &mut process.phase else { return Ok(()) };
-        if building.leader.is_none() {
+        if !building.is_mapped {
             let cache = &mut self.cache;
-            if !building.image.vmas.iter().filter_map(capture::file_of).all(|file| cache.get(file).is_some())
+            if !building
+                .outline
+                .vmas
+                .iter()
+                .filter_map(capture::file_of)
+                .all(|file| cache.get(file).is_some())
             {
                 return Ok(());
             }
-            if let Err(error) = self.map_body(key) {
+            let fresh = building.leader.is_none();
+            if let Err(error) = if fresh { self.map_body(key) } else { self.map_again(key) } {
                 self.nearness.end(self.host_of(key).into_iter());
                 return self.refuse(key, &error);
+            }
+            if let Some(Process { phase: Phase::Building(building), .. }) = self.processes.get(&key)
+                && building.image.is_none()
+            {
+                self.say(key, &FromBody::Prepared)?;
             }
         }
         let ready = matches!(
@@ -187,8 +236,8 @@ impl Session {
         }
         let own = maps::read(host)?;
         let taken: Vec<_> = own.iter().map(|mapping| (mapping.start, mapping.end)).collect();
-        let image = &building.image;
-        let base = image.hole(Foothold::BYTES, &taken).ok_or(BuildError::NoHole)?;
+        let outline = &building.outline;
+        let base = hole_beside(&outline.vmas, Foothold::BYTES, &taken).ok_or(BuildError::NoHole)?;
         let foothold = Foothold::install(&mut injector, base)?;
         process.foothold = foothold;
         let mut keep = vec![foothold.range()];
@@ -197,12 +246,12 @@ impl Session {
             .filter(|mapping| capture::is_special(mapping) && mapping.start < 1 << 63)
             .map(|mapping| (mapping.start, mapping.end))
             .collect();
-        if let (Some(_), Some(trampolines)) = (image.vdso, &self.trampolines) {
+        if let (Some(_), Some(trampolines)) = (outline.vdso, &self.trampolines) {
             let sandbox = &self.sandbox;
-            let place = vdso::install(trampolines, sandbox, &mut injector, &foothold, image, &own)?;
+            let place = vdso::install(trampolines, sandbox, &mut injector, &foothold, outline, &own)?;
             process.trampolines = Some(place);
         } else if let (Some((target, target_end)), Some((from, end))) =
-            (image.vdso, capture::vdso_range(&own))
+            (outline.vdso, capture::vdso_range(&own))
         {
             // By way of a free place: the target may be taken by what is unmapped next, or by itself.
             let mut avoid = taken.clone();
@@ -218,9 +267,28 @@ impl Session {
         } else {
             restore::wipe(&mut injector, &keep)?;
         }
+        building.leader = Some(injector.finish()?);
+        self.map_again(key)
+    }
+
+    /// Makes the mappings that are wanted of those that are there, and writes the pages that came before them.
+    fn map_again(&mut self, key: ProcessKey) -> Result<(), BuildError> {
+        let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
+        let Phase::Building(building) = &mut process.phase else { return Ok(()) };
+        let (foothold, host, wanted) = (process.foothold, process.host, &building.outline.vmas);
+        let mapped = std::mem::take(&mut building.mapped);
+        let (ours, ours_end) = foothold.range();
+        if wanted.iter().any(|vma| vma.start < ours_end && ours < vma.end) {
+            return Err(BuildError::NoHole);
+        }
+        let Some(leader) = building.leader.take() else { return Err(BuildError::Content) };
+        let mut injector = Injector::new(leader, foothold.site())?;
+        let kept = alike(&mapped, wanted);
+        let gone: Vec<_> = outside(&mapped, &kept).iter().map(|vma| (vma.start, vma.end)).collect();
+        restore::unmap(&mut injector, &gone)?;
         let (cache, sandbox) = (&mut self.cache, &self.sandbox);
         let mut missing = false;
-        restore::map(&mut injector, image, |injector, file| {
+        let open = |injector: &mut Injector, file: &FileRef| {
             use std::os::fd::AsRawFd;
             match cache.get(file) {
                 Some(content) => sandbox.pass_fd(injector, &foothold, content.as_raw_fd()).map(Some),
@@ -229,11 +297,17 @@ impl Session {
                     Ok(None)
                 }
             }
-        })?;
+        };
+        let parts = if kept.is_empty() { Cow::from(wanted) } else { outside(wanted, &kept).into() };
+        restore::map(&mut injector, &parts, open)?;
         if missing {
             return Err(BuildError::Content);
         }
         building.leader = Some(injector.finish()?);
+        building.is_mapped = true;
+        if building.image.is_none() {
+            building.mapped = wanted.clone();
+        }
         for (start, bytes) in building.early.drain(..) {
             restore::write_pages(host, start, &bytes)?;
         }
@@ -245,8 +319,10 @@ impl Session {
         let phase = std::mem::replace(&mut process.phase, Phase::Built);
         let Phase::Building(mut building) = phase else { return Ok(()) };
         let Some(leader) = building.leader.take() else { return Err(BuildError::Content) };
-        let (host, pid, foothold, image) = (process.host, process.pid, process.foothold, &building.image);
+        let (host, pid, foothold) = (process.host, process.pid, process.foothold);
+        let Some(image) = &building.image else { return Err(BuildError::Content) };
         let mut injector = Injector::new(leader, foothold.site())?;
+        restore::forget_pages(&mut injector, &building.stale)?;
         restore::set_layout(&mut injector, &foothold, &image.layout)?;
         restore::set_actions(&mut injector, &foothold, &image.actions, image.ignored)?;
         let mut stopped = Vec::new();
@@ -309,6 +385,8 @@ impl Session {
         if matches!(process.phase, Phase::Built) {
             process.phase = Phase::Alive;
         }
+        self.be_guest(key);
+        self.usage.begin();
         self.resume_held(key)
     }
 

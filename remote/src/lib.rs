@@ -12,13 +12,16 @@ mod hello;
 mod marshal;
 mod moves;
 mod nearness;
+mod priority;
 mod rules;
 pub mod session;
 mod signals;
 mod special;
 mod trace;
+mod usage;
 mod vdso;
 
 pub use cache::Cache;
 pub use daemon::{Alone, Daemon, Guest, Order};
+pub use priority::Priority;
 pub use session::{SessionError, serve};

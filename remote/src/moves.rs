@@ -39,6 +39,7 @@ impl Session {
             return self.say(key, &FromBody::CannotBring("its first thread has ended".into()));
         }
         process.phase = Phase::Stopping;
+        self.be_quick(key);
         // Calls that wait for home come back by themselves: home interrupts its deputies.
         let asking: Vec<_> =
             self.threads.iter().filter(|(_, thread)| asks_home(thread, key)).map(|(host, _)| *host).collect();
@@ -84,6 +85,7 @@ impl Session {
         if matches!(process.phase, Phase::Sent | Phase::Stopping) {
             process.phase = Phase::Alive;
         }
+        self.be_guest(key);
         self.resume_held(key)
     }
 
@@ -196,8 +198,8 @@ impl Session {
         let mut reader = PageReader::open(host).map_err(read)?;
         for vma in vmas {
             for (start, end) in reader.runs(vma).map_err(read)? {
-                for (frame, _) in reader.frames(vma, (start, end), head).map_err(read)? {
-                    self.link.send(session::process_channel(key), frame)?;
+                for frame in reader.frames(vma, (start, end), true, head).map_err(read)? {
+                    self.link.send(session::process_channel(key), frame.bytes)?;
                 }
                 self.drain_to(QUEUE_BYTES_MAX)?;
             }

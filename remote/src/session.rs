@@ -27,6 +27,8 @@ use crate::cache::{Cache, Progress};
 use crate::daemon::{Daemon, Reports};
 use crate::hello::hello;
 use crate::nearness::Nearness;
+use crate::priority::Priority;
+use crate::usage::Usage;
 use crate::{rules, vdso};
 
 /// Why a session ended other than by home's farewell.
@@ -89,13 +91,23 @@ pub(crate) struct Session {
     pub(crate) waits: Vec<(Instant, Tid)>,
     /// Where home's vDSO is not this machine's.
     pub(crate) trampolines: Option<Trampolines>,
+    pub(crate) priority: Priority,
+    /// What the sandbox's group of tasks has.
+    pub(crate) group_nice: i32,
+    pub(crate) usage: Usage,
     pub(crate) daemon: Box<dyn Daemon>,
     pub(crate) reports: Reports,
 }
 
 /// Serves one home until it says farewell, the link is lost or SIGTERM comes, as `daemon` orders. The calling process must
 /// have a single thread and no other children; it should end after this returns, and every body ends with it.
-pub fn serve(link: Link, name: &str, cache_dir: &Path, daemon: Box<dyn Daemon>) -> Result<(), SessionError> {
+pub fn serve(
+    link: Link,
+    name: &str,
+    cache_dir: &Path,
+    priority: Priority,
+    daemon: Box<dyn Daemon>,
+) -> Result<(), SessionError> {
     let signals =
         Signals::open(&[SIGCHLD, SIGTERM]).map_err(|errno| SessionError::System("signalfd", errno.into()))?;
     let cache = Cache::open(cache_dir).map_err(|error| SessionError::System("the content cache", error))?;
@@ -122,7 +134,7 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path, daemon: Box<dyn Daemon>) 
     };
     let offsets = offsets(&own, &home);
     let clock_ahead_ns = offsets.monotonic_ns;
-    let sandbox = match Sandbox::create(&rules::filter(trace_local), offsets) {
+    let sandbox = match Sandbox::create(&rules::filter(trace_local), offsets, priority == Priority::Guest) {
         Ok(sandbox) => sandbox,
         Err(error) => {
             send(&mut link, Channel::CONTROL, &Control::Refused(error.to_string()))?;
@@ -146,6 +158,9 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path, daemon: Box<dyn Daemon>) 
         clock_ahead_ns,
         waits: Vec::new(),
         trampolines,
+        priority,
+        group_nice: 0,
+        usage: Usage::default(),
         daemon,
         reports: Reports::default(),
     };
@@ -216,8 +231,10 @@ impl Session {
         let mut ready = Ready { link: true, children: true, orders: true };
         loop {
             self.turn(children, ready)?;
-            self.end_waits(Instant::now());
-            let report = self.report(Instant::now());
+            let now = Instant::now();
+            self.end_waits(now);
+            self.tell_usage(now)?;
+            let report = self.report(now);
             ready = self.sleep(children, report)?;
         }
     }
@@ -264,7 +281,7 @@ impl Session {
         let (now, mut wake) = (Instant::now(), self.link.deadline());
         let waits = self.waits.iter().map(|(at, _)| *at);
         let others = self.nearness.until().into_iter().chain(report).chain(waits);
-        for until in others {
+        for until in others.chain(self.usage.due()) {
             wake = Some(wake.map_or(until, |wake| wake.min(until)));
         }
         let timeout = wake.map(|at| at.saturating_duration_since(now));
@@ -312,9 +329,10 @@ impl Session {
 
     fn on_process(&mut self, key: ProcessKey, message: ToBody) -> Result<(), SessionError> {
         match message {
-            ToBody::Place { image, threads, replaces, dispositions } => {
-                self.place(key, &image, threads, replaces, dispositions)
+            ToBody::Place { image, threads, replaces, dispositions, stale } => {
+                self.place(key, &image, (threads, dispositions, stale), replaces)
             }
+            ToBody::Prepare { outline } => self.prepare(key, &outline),
             ToBody::Pages { start, bytes } => self.pages(key, start, bytes),
             ToBody::Commit => self.commit(key),
             ToBody::Go => self.go(key),

@@ -332,6 +332,7 @@ impl Session {
                         overruns: Default::default(),
                         frozen: false,
                         vfork_parent: fork.vfork.then_some(host),
+                        told: (0, 0),
                         used: CpuUsed::default(),
                     };
                     self.processes.insert(process_key, process);

@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 
 use tracee::foothold::Foothold;
-use tracee::image::Image;
+use tracee::image::{Outline, hole_beside};
 use tracee::inject::Injector;
 use tracee::machine::Machine;
 use tracee::maps::Mapping;
@@ -53,14 +53,14 @@ pub(crate) fn install(
     sandbox: &Sandbox,
     injector: &mut Injector,
     foothold: &Foothold,
-    image: &Image,
+    outline: &Outline,
     own: &[Mapping],
 ) -> Result<Place, BuildError> {
-    let home = image.vdso.ok_or(BuildError::Vdso)?;
+    let home = outline.vdso.ok_or(BuildError::Vdso)?;
     let (from, end) = capture::vdso_range(own).unwrap_or_default();
     let ranges = |mapping: &Mapping| (mapping.start, mapping.end);
     let avoid: Vec<_> = own.iter().map(ranges).chain([foothold.range(), home]).collect();
-    let at = image.hole(trampolines.bytes(end - from), &avoid).ok_or(BuildError::NoHole)?;
+    let at = hole_beside(&outline.vmas, trampolines.bytes(end - from), &avoid).ok_or(BuildError::NoHole)?;
     let place = trampolines.place(home, at, end - from).ok_or(BuildError::Vdso)?;
     let parts: Vec<_> = own.iter().map(ranges).filter(|(start, _)| (from..end).contains(start)).collect();
     restore::move_vdso(injector, &parts, from, at)?;

@@ -20,9 +20,10 @@ use crate::{binaries, programs};
 
 /// Where the node listens.
 pub const NODE: &str = "10.77.0.2:7450";
-
-const HOME_NET: &str = "10.77.0.1/24";
-const NODE_NET: &str = "10.77.0.2/24";
+/// Where the second one does, if there is one.
+pub const NODE_B: &str = "10.77.1.2:7450";
+/// Names of the two.
+pub const NAMES: [&str; 2] = ["node", "node-b"];
 
 /// A network namespace with its loopback device up.
 pub struct Net {
@@ -60,6 +61,17 @@ impl Net {
         vec!["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", self.pid), "--".to_owned()]
     }
 
+    /// Joins two by a pair of devices in network 10.77.NUMBER: this one has .1 there, the other .2.
+    fn join(&self, other: &Net, number: u8) -> Result<()> {
+        let device = format!("veth{number}");
+        self.run(&format!("ip link add {device} type veth peer name {device} netns {}", other.pid))?;
+        for (net, host) in [(self, 1), (other, 2)] {
+            net.run(&format!("ip address add 10.77.{number}.{host}/24 dev {device}"))?;
+            net.run(&format!("ip link set {device} up"))?;
+        }
+        Ok(())
+    }
+
     fn run(&self, words: &str) -> Result<()> {
         let enter = self.enter();
         let output = Command::new(&enter[0]).args(&enter[1..]).args(words.split(' ')).output()?;
@@ -74,6 +86,7 @@ pub struct Hosts {
     pub home: Net,
     /// Where `mosixd` runs.
     pub node: Net,
+    second: Option<Net>,
     sandbox: Sandbox,
 }
 
@@ -87,59 +100,82 @@ impl Hosts {
         let sandbox = Sandbox::new(User::Me)?;
         let home = Net::new(&sandbox, "home")?;
         let node = Net::new(&sandbox, "node")?;
-        home.run(&format!("ip link add veth0 type veth peer name veth0 netns {}", node.pid))?;
-        for (net, address) in [(&home, HOME_NET), (&node, NODE_NET)] {
-            net.run(&format!("ip address add {address} dev veth0"))?;
-            net.run("ip link set veth0 up")?;
-        }
-        Ok(Hosts { home, node, sandbox })
+        home.join(&node, 0)?;
+        Ok(Hosts { home, node, second: None, sandbox })
+    }
+
+    /// With a second node, which listens at [`NODE_B`].
+    pub fn with_two_nodes() -> Result<Hosts> {
+        let mut hosts = Hosts::new()?;
+        let second = Net::new(&hosts.sandbox, "node-b")?;
+        hosts.home.join(&second, 1)?;
+        hosts.second = Some(second);
+        Ok(hosts)
     }
 
     /// Identities of one cluster, `(home's, node's)`, the first for this user.
     pub fn identities(&self, sandbox: &Sandbox) -> Result<(String, String)> {
-        let mosix = self.sandbox.ours("mosix")?;
-        let (ours, theirs) = (sandbox.text("config/identity"), sandbox.text("config/node-identity"));
-        let invitation = sandbox.text("config/invitation");
-        for args in [
-            ["--identity", &ours, "init", "--machine", "home"].as_slice(),
-            &["--identity", &ours, "invite", "node", "--output", &invitation],
-            &["--identity", &theirs, "join", &invitation],
-        ] {
-            let output = Command::new(&mosix).args(args).env_clear().envs(sandbox.env()).output()?;
-            let message = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "mosix {}: {}", args.join(" "), message.trim());
-        }
-        own_all(sandbox, &sandbox.path("config"))?;
+        let ours = sandbox.text("config/identity");
+        self.mosix(sandbox, &["--identity", &ours, "init", "--machine", "home"])?;
+        let theirs = self.invite(sandbox, &ours, NAMES[0])?;
         Ok((ours, theirs))
+    }
+
+    /// The identity of one more node.
+    pub fn invite(&self, sandbox: &Sandbox, ours: &str, name: &str) -> Result<String> {
+        let theirs = sandbox.text(&format!("config/{name}-identity"));
+        let invitation = sandbox.text(&format!("config/{name}-invitation"));
+        self.mosix(sandbox, &["--identity", ours, "invite", name, "--output", &invitation])?;
+        self.mosix(sandbox, &["--identity", &theirs, "join", &invitation])?;
+        own_all(sandbox, &sandbox.path("config"))?;
+        Ok(theirs)
+    }
+
+    fn mosix(&self, sandbox: &Sandbox, args: &[&str]) -> Result<()> {
+        let mosix = self.sandbox.ours("mosix")?;
+        let output = Command::new(&mosix).args(args).env_clear().envs(sandbox.env()).output()?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "mosix {}: {}", args.join(" "), message.trim());
+        Ok(())
     }
 
     /// Starts `mosixd` in the node's namespace, as the sandbox's user.
     pub fn start_node(&self, sandbox: &Sandbox, identity: &str) -> Result<Node> {
-        let mut argv = self.node.enter();
-        argv.extend(sandbox.user().launcher());
-        argv.push(sandbox.ours("mosixd")?);
-        argv.extend(["--listen", NODE, "--identity", identity].map(String::from));
-        let (log, stderr) = std::io::pipe()?;
-        let start = Start {
-            argv,
-            env: sandbox.env(),
-            dir: sandbox.path("home"),
-            stdin: Stdio::null(),
-            stdout: Stdio::inherit(),
-            stderr: stderr.into(),
-            own_group: true,
-        };
-        let mut keeper = Keeper::start(&binaries::find("run-keeper")?, sandbox.path("keeper-mosixd"), start)?;
-        let pid = first_pid(&mut keeper)?;
-        // Its first line says that it listens, or why it does not.
-        let mut line = String::new();
-        let mut log = BufReader::new(log);
-        log.read_line(&mut line)?;
-        ensure!(line.contains(" listens on "), "mosixd did not listen: {line}");
-        // Its later lines are for whoever looks into a failure; nobody may let the pipe become full.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
-        Ok(Node { keeper, pid })
+        start(&self.node, NODE, sandbox, identity)
     }
+
+    /// The same in the second node's.
+    pub fn start_second(&self, sandbox: &Sandbox, identity: &str) -> Result<Node> {
+        start(self.second.as_ref().context("there is no second node")?, NODE_B, sandbox, identity)
+    }
+}
+
+fn start(net: &Net, address: &str, sandbox: &Sandbox, identity: &str) -> Result<Node> {
+    let mut argv = net.enter();
+    argv.extend(sandbox.user().launcher());
+    argv.push(sandbox.ours("mosixd")?);
+    argv.extend(["--listen", address, "--identity", identity].map(String::from));
+    let (log, stderr) = std::io::pipe()?;
+    let start = Start {
+        argv,
+        env: sandbox.env(),
+        dir: sandbox.path("home"),
+        stdin: Stdio::null(),
+        stdout: Stdio::inherit(),
+        stderr: stderr.into(),
+        own_group: true,
+    };
+    let socket = sandbox.path(&format!("keeper-mosixd-{}", net.pid));
+    let mut keeper = Keeper::start(&binaries::find("run-keeper")?, socket, start)?;
+    let pid = first_pid(&mut keeper)?;
+    // Its first line says that it listens, or why it does not.
+    let mut line = String::new();
+    let mut log = BufReader::new(log);
+    log.read_line(&mut line)?;
+    ensure!(line.contains(" listens on "), "mosixd did not listen: {line}");
+    // Its later lines are for whoever looks into a failure; nobody may let the pipe become full.
+    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
+    Ok(Node { keeper, pid })
 }
 
 fn own_all(sandbox: &Sandbox, path: &std::path::Path) -> Result<()> {
@@ -160,6 +196,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// What belongs to it: its sessions, their sandboxes and bodies.
+    pub fn processes(&self) -> Vec<i32> {
+        crate::processes::below(self.keeper.pid())
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(rustix::process::kill_process(Pid::from_raw(self.pid).context("pid 0")?, signal)?)

@@ -20,6 +20,7 @@ pub mod programs;
 pub mod pty;
 pub mod run;
 pub mod sandbox;
+pub mod script;
 pub mod shuttle;
 pub mod stats;
 pub mod suite;

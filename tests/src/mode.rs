@@ -17,26 +17,35 @@ pub enum Mode {
     Shuttle,
     /// As `Shuttle`, with the vDSO of each side taken for another kernel's.
     Foreign,
+    /// As `Shuttle`, with the pages of every process copied while it runs.
+    Precopy,
     /// `mosix-run --on`, the node in another network namespace.
     TwoHosts,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 6] =
-        [Mode::Native, Mode::Home, Mode::Loopback, Mode::Shuttle, Mode::Foreign, Mode::TwoHosts];
+    pub const ALL: [Mode; 7] = [
+        Mode::Native,
+        Mode::Home,
+        Mode::Loopback,
+        Mode::Shuttle,
+        Mode::Foreign,
+        Mode::Precopy,
+        Mode::TwoHosts,
+    ];
 
     /// The modes that run when `MOSIX_TEST_MODES` is not set.
     pub const SWITCHED_ON: &'static [Mode] = &[Mode::Native, Mode::Home, Mode::Loopback];
 
     /// Whether processes leave home in this mode.
     pub fn is_away(self) -> bool {
-        matches!(self, Mode::Loopback | Mode::Shuttle | Mode::Foreign | Mode::TwoHosts)
+        !matches!(self, Mode::Native | Mode::Home)
     }
 
     /// Whether processes are moved all the time in this mode.
     pub fn is_shuttled(self) -> bool {
-        matches!(self, Mode::Shuttle | Mode::Foreign)
+        matches!(self, Mode::Shuttle | Mode::Foreign | Mode::Precopy)
     }
 
     /// The modes to run: `MOSIX_TEST_MODES`, names with commas between or `all`, or [`Mode::SWITCHED_ON`].
@@ -56,7 +65,7 @@ impl Mode {
             .map(|name| match Mode::ALL.iter().find(|mode| mode.to_string() == name) {
                 Some(mode) => Ok(*mode),
                 None => bail!(
-                    "MOSIX_TEST_MODES: no mode {name:?}; there are native, home, loopback, shuttle, foreign, two_hosts"
+                    "MOSIX_TEST_MODES: no mode {name:?}; there are native, home, loopback, shuttle, foreign, precopy, two_hosts"
                 ),
             })
             .collect()
@@ -71,6 +80,7 @@ impl fmt::Display for Mode {
             Mode::Loopback => "loopback",
             Mode::Shuttle => "shuttle",
             Mode::Foreign => "foreign",
+            Mode::Precopy => "precopy",
             Mode::TwoHosts => "two_hosts",
         })
     }

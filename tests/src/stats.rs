@@ -15,8 +15,22 @@ pub struct Stats {
     pub cpu_seconds: CpuSeconds,
     /// Bytes on the link.
     pub bytes: Bytes,
+    /// Of all this, what each node did.
+    #[serde(default)]
+    pub nodes: BTreeMap<String, NodeStats>,
     /// Every move, in order.
     pub moves: Vec<Move>,
+}
+
+/// What was on one node.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeStats {
+    /// Calls from there that the deputy executed.
+    pub forwarded: u64,
+    /// CPU seconds there.
+    pub cpu_s: f64,
+    /// Bytes on its link.
+    pub bytes: Bytes,
 }
 
 /// Counts of system calls.

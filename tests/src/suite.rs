@@ -78,6 +78,7 @@ pub fn prefix(sandbox: &Sandbox, mode: Mode) -> Result<Vec<String>> {
         Mode::Native => return Ok(Vec::new()),
         Mode::Home => &["--home"],
         Mode::Loopback | Mode::Shuttle => &["--loopback"],
+        Mode::Precopy => &["--loopback", "--precopy-from", "0"],
         Mode::Foreign => &["--loopback", "--foreign-vdso"],
         Mode::TwoHosts => bail!("two hosts need a node"),
     };

@@ -13,7 +13,8 @@ use system_tests::pty::Terminal;
 use system_tests::sandbox::Sandbox;
 use system_tests::suite;
 
-const MODES: [Mode; 5] = [Mode::Native, Mode::Home, Mode::Loopback, Mode::Shuttle, Mode::Foreign];
+const MODES: [Mode; 6] =
+    [Mode::Native, Mode::Home, Mode::Loopback, Mode::Shuttle, Mode::Foreign, Mode::Precopy];
 
 type Test = fn(&Sandbox, Mode) -> Result<()>;
 

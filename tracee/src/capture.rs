@@ -87,7 +87,7 @@ fn stay_reason(mapping: &Mapping) -> Option<String> {
     if mapping.has_flag(b"ht") {
         return Some("huge TLB pages".into());
     }
-    if mapping.shared {
+    if mapping.shared && !mapping.is_view() {
         let what = if mapping.inode == 0 { "anonymous memory".to_string() } else { name() };
         return Some(format!("shared mapping of {what}"));
     }
@@ -342,12 +342,23 @@ pub fn limits(pid: Tid) -> Vec<(i32, u64, u64)> {
         .collect()
 }
 
-/// Reads pages of a stopped process, whatever their protection.
+/// Reads pages of a process, whatever their protection.
 #[derive(Debug)]
 pub struct PageReader {
     pid: Tid,
     pagemap: Pagemap,
     mem: File,
+}
+
+/// Pages as they travel.
+#[derive(Debug)]
+pub struct PageFrame {
+    /// Address of the first.
+    pub start: u64,
+    /// A message's head and the pages.
+    pub bytes: Vec<u8>,
+    /// Bytes of pages.
+    pub len: usize,
 }
 
 /// Most bytes in one run of pages, so that a run fits a frame.
@@ -361,27 +372,23 @@ impl PageReader {
 
     /// The runs of `vma` that must travel, none longer than [`RUN_BYTES`].
     pub fn runs(&mut self, vma: &Vma) -> io::Result<Vec<(u64, u64)>> {
-        let mut runs = Vec::new();
-        for (start, end) in self.pagemap.own_pages(vma.start, vma.end)? {
-            let mut at = start;
-            while at < end {
-                let next = end.min(at + RUN_BYTES);
-                runs.push((at, next));
-                at = next;
-            }
-        }
-        Ok(runs)
+        Ok(self.own_pages(vma)?.into_iter().flat_map(runs_of).collect())
     }
 
-    /// Reads one run as frames, each with how many bytes of pages it holds: `head` makes a frame's beginning from an
-    /// address and a length. Pages that are all zero do not travel, but for those of a file, which would show the file
-    /// again.
+    /// The ranges of `vma` that hold pages of the process's own.
+    pub fn own_pages(&mut self, vma: &Vma) -> io::Result<Vec<(u64, u64)>> {
+        self.pagemap.own_pages(vma.start, vma.end)
+    }
+
+    /// Reads one run as frames: `head` makes a frame's beginning from an address and a length. Pages that are all zero do not travel where they are `fresh` at the other end, but for those of
+    /// a file, which would show the file again.
     pub fn frames(
         &self,
         vma: &Vma,
         (start, end): (u64, u64),
+        fresh: bool,
         head: impl Fn(u64, usize) -> Vec<u8>,
-    ) -> io::Result<Vec<(Vec<u8>, usize)>> {
+    ) -> io::Result<Vec<PageFrame>> {
         let len = (end - start) as usize;
         let mut frame = head(start, len);
         let at = frame.len();
@@ -390,21 +397,26 @@ impl PageReader {
             frame.resize(at + len, 0);
             self.mem.read_exact_at(&mut frame[at..], start)?;
         }
-        if file_of(vma).is_some() {
-            return Ok(vec![(frame, len)]);
+        if !fresh || file_of(vma).is_some() {
+            return Ok(vec![PageFrame { start, bytes: frame, len }]);
         }
         match nonzero_parts(start, &frame[at..]).as_slice() {
-            [(_, whole)] if whole.len() == len => Ok(vec![(frame, len)]),
+            [(_, whole)] if whole.len() == len => Ok(vec![PageFrame { start, bytes: frame, len }]),
             parts => {
                 let frame_of = |(start, part): &(u64, &[u8])| {
                     let mut frame = head(*start, part.len());
                     frame.extend_from_slice(part);
-                    (frame, part.len())
+                    PageFrame { start: *start, bytes: frame, len: part.len() }
                 };
                 Ok(parts.iter().map(frame_of).collect())
             }
         }
     }
+}
+
+/// Splits a range into runs of at most [`RUN_BYTES`].
+pub fn runs_of((start, end): (u64, u64)) -> impl Iterator<Item = (u64, u64)> {
+    (start..end).step_by(RUN_BYTES as usize).map(move |at| (at, end.min(at + RUN_BYTES)))
 }
 
 /// Splits a run into the parts that are not all zero, in units of pages.

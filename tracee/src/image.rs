@@ -180,17 +180,86 @@ pub enum Used {
     Bytes(u64),
 }
 
+/// A process's mappings while it still runs elsewhere: what a body is prepared with before there is an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outline {
+    /// Its pid at home.
+    pub pid: Tid,
+    /// Mappings in address order.
+    pub vmas: Vec<Vma>,
+    /// [vvar]… and [vdso] as one range.
+    pub vdso: Option<(u64, u64)>,
+}
+
+/// The ranges in which two lists of mappings, each in address order, map the same in the same way: there pages of one are
+/// good for the other.
+pub fn alike(old: &[Vma], new: &[Vma]) -> Vec<(u64, u64)> {
+    let mut ranges = Vec::new();
+    let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
+    while let (Some(a), Some(b)) = (olds.peek(), news.peek()) {
+        let (start, end) = (a.start.max(b.start), a.end.min(b.end));
+        if start < end && a.is_like(b) {
+            ranges.push((start, end));
+        }
+        if a.end <= b.end {
+            olds.next();
+        } else {
+            news.next();
+        }
+    }
+    ranges
+}
+
+/// The parts of mappings that lie outside of `ranges`, which are in address order.
+pub fn outside(vmas: &[Vma], ranges: &[(u64, u64)]) -> Vec<Vma> {
+    let mut parts = Vec::new();
+    for vma in vmas {
+        let mut at = vma.start;
+        let within = ranges.iter().filter(|(start, end)| *start < vma.end && vma.start < *end);
+        for (start, end) in within.copied().chain([(vma.end, vma.end)]) {
+            if at < start {
+                parts.push(vma.part(at, start));
+            }
+            at = at.max(end);
+        }
+    }
+    parts
+}
+
+impl Vma {
+    /// Whether, where both are, they are the same.
+    fn is_like(&self, other: &Vma) -> bool {
+        if self.prot != other.prot || self.flags != other.flags {
+            return false;
+        }
+        // What grows by itself is one thing.
+        if self.flags & vma::GROWS_DOWN != 0 && (self.start, self.end) != (other.start, other.end) {
+            return false;
+        }
+        match (&self.backing, &other.backing) {
+            (Backing::Anonymous, Backing::Anonymous) => true,
+            (Backing::File(a), Backing::File(b)) => {
+                let origin = |vma: &Vma, file: &FileRef| vma.start.wrapping_sub(file.offset);
+                a.content == b.content && a.path == b.path && origin(self, a) == origin(other, b)
+            }
+            _ => false,
+        }
+    }
+
+    /// A part of it.
+    fn part(&self, start: u64, end: u64) -> Vma {
+        let mut part = Vma { start, end, ..self.clone() };
+        if let Backing::File(file) = &mut part.backing {
+            file.offset += start - self.start;
+        }
+        part
+    }
+}
+
 impl Image {
     /// Whether `address` is within a mapping.
     pub fn maps(&self, address: u64) -> bool {
         self.vmas.iter().any(|vma| (vma.start..vma.end).contains(&address))
-    }
-
-    /// A free range of `bytes` outside of the image's mappings and of `avoid`, far from where the kernel, the heap
-    /// and usual allocators place things.
-    pub fn hole(&self, bytes: u64, avoid: &[(u64, u64)]) -> Option<u64> {
-        let taken = self.vmas.iter().map(|vma| (vma.start, vma.end)).chain(avoid.iter().copied());
-        hole(&taken.collect::<Vec<_>>(), bytes)
     }
 }
 
@@ -199,6 +268,13 @@ impl Image {
 const GUARD: u64 = 4096;
 const HOLES_FROM: u64 = 0x3f00_0000_0000;
 const HOLES_TO: u64 = 0x7000_0000_0000;
+
+/// A free range of `bytes` outside of mappings and of `avoid`, far from where the kernel, the heap and usual allocators
+/// place things.
+pub fn hole_beside(vmas: &[Vma], bytes: u64, avoid: &[(u64, u64)]) -> Option<u64> {
+    let taken = vmas.iter().map(|vma| (vma.start, vma.end)).chain(avoid.iter().copied());
+    hole(&taken.collect::<Vec<_>>(), bytes)
+}
 
 /// The lowest free range of `bytes` that starts at or above a fixed part of the address space and touches none of
 /// `taken`: a page stays free on either side, so that the kernel merges it with nothing.
@@ -227,6 +303,38 @@ pub fn hole(taken: &[(u64, u64)], bytes: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn anonymous(start: u64, end: u64, prot: i32) -> Vma {
+        Vma { start, end, prot, flags: 0, backing: Backing::Anonymous }
+    }
+
+    #[test]
+    fn what_maps_alike_keeps_its_pages() {
+        let old = [anonymous(0x1000, 0x5000, 3), anonymous(0x8000, 0x9000, 1), anonymous(0xa000, 0xb000, 3)];
+        // Grown; split by a change of protection; with another after it.
+        let new = [anonymous(0x1000, 0x2000, 3), anonymous(0x2000, 0x3000, 1), anonymous(0x3000, 0x6000, 3)];
+        let kept = alike(&old, &new);
+        assert_eq!(kept, [(0x1000, 0x2000), (0x3000, 0x5000)]);
+        let rest = |vmas: &[Vma]| outside(vmas, &kept).iter().map(|v| (v.start, v.end)).collect::<Vec<_>>();
+        assert_eq!(rest(&new), [(0x2000, 0x3000), (0x5000, 0x6000)]);
+        assert_eq!(rest(&old), [(0x2000, 0x3000), (0x8000, 0x9000), (0xa000, 0xb000)]);
+        assert_eq!(alike(&new, &new).iter().map(|(start, end)| end - start).sum::<u64>(), 0x5000);
+    }
+
+    #[test]
+    fn a_file_is_alike_at_the_same_offset_only() {
+        let at = |start, end, offset| {
+            let file = FileRef { content: [1; 32], size: 1 << 20, offset, path: b"/f".to_vec() };
+            Vma { start, end, prot: 1, flags: 0, backing: Backing::File(file) }
+        };
+        assert_eq!(alike(&[at(0x1000, 0x4000, 0)], &[at(0x2000, 0x5000, 0x1000)]), [(0x2000, 0x4000)]);
+        assert_eq!(alike(&[at(0x1000, 0x4000, 0)], &[at(0x2000, 0x5000, 0)]), []);
+        assert_eq!(alike(&[at(0x1000, 0x4000, 0)], &[anonymous(0x1000, 0x4000, 1)]), []);
+        assert_eq!(outside(&[at(0x1000, 0x4000, 0)], &[(0x1000, 0x3000)]), [at(0x3000, 0x4000, 0x2000)]);
+        let stack = |start| Vma { flags: vma::GROWS_DOWN, ..anonymous(start, 0x9000, 3) };
+        assert_eq!(alike(&[stack(0x5000)], &[stack(0x4000)]), []);
+        assert_eq!(alike(&[stack(0x5000)], &[stack(0x5000)]), [(0x5000, 0x9000)]);
+    }
 
     #[test]
     fn holes_avoid_what_is_taken() {

@@ -7,6 +7,7 @@
 pub mod area;
 pub mod capture;
 pub mod clock;
+pub mod dirty;
 pub mod errno;
 pub mod foothold;
 pub mod image;

@@ -43,6 +43,12 @@ impl Mapping {
     pub fn has_flag(&self, flag: &[u8; 2]) -> bool {
         self.flags.contains(flag)
     }
+
+    /// Whether it is of MAP_SHARED and of a file that was opened for reading only: no write by it reaches the file, ever
+    /// (`do_mmap` in the kernel's mmap.c takes VM_SHARED away again). Needs the flags.
+    pub fn is_view(&self) -> bool {
+        self.shared && self.inode != 0 && !self.flags.is_empty() && !self.has_flag(b"sh")
+    }
 }
 
 /// Reads /proc/TID/maps.
@@ -140,6 +146,14 @@ mod tests {
         let mappings = read_with_flags(std::process::id() as i32).unwrap();
         let stack = mappings.iter().find(|mapping| mapping.path == b"[stack]").unwrap();
         assert!(stack.has_flag(b"gd"));
+    }
+
+    #[test]
+    fn a_file_opened_for_reading_is_viewed() {
+        let text = |flags| format!("7f00-8000 r--s 00000000 fe:01 42    /tmp/a\nVmFlags: {flags}\n");
+        let mapping = |flags| parse_smaps(text(flags).as_bytes()).unwrap().remove(0);
+        assert!(mapping("rd mr me ms").is_view());
+        assert!(!mapping("rd sh mr mw me ms").is_view());
     }
 
     #[test]

@@ -42,6 +42,9 @@ struct ScanArg {
 
 /// `_IOWR('f', 16, struct pm_scan_arg)`, include/uapi/linux/fs.h.
 const PAGEMAP_SCAN: libc::c_ulong = 0xc060_6610;
+/// Write-protects what is reported, for userfaultfd's asynchronous mode; mappings that are not in it are left out.
+const PM_SCAN_WP_MATCHING: u64 = 1 << 0;
+const PAGE_IS_WRITTEN: u64 = 1 << 1;
 const PAGE_IS_FILE: u64 = 1 << 2;
 const PAGE_IS_PRESENT: u64 = 1 << 3;
 const PAGE_IS_SWAPPED: u64 = 1 << 4;
@@ -56,7 +59,7 @@ impl Pagemap {
     /// The ranges of `start..end` that hold pages of the process's own.
     pub fn own_pages(&mut self, start: u64, end: u64) -> io::Result<Vec<(u64, u64)>> {
         if self.can_scan {
-            match self.scan(start, end) {
+            match self.scan(start, end, 0, 0) {
                 Ok(ranges) => return Ok(ranges),
                 // Kernels before 6.7 know no PAGEMAP_SCAN.
                 Err(Errno(libc::ENOTTY | libc::EINVAL)) => self.can_scan = false,
@@ -66,14 +69,22 @@ impl Pagemap {
         self.read_entries(start, end)
     }
 
-    fn scan(&self, start: u64, end: u64) -> Result<Vec<(u64, u64)>, Errno> {
+    /// Those of them that were written since they were last protected, for a mapping in userfaultfd's asynchronous
+    /// write-protect mode; of another all. With `protect` they are protected again before this returns: what is written
+    /// from then on is reported the next time. (Linux 6.7)
+    pub fn written_pages(&self, start: u64, end: u64, protect: bool) -> Result<Vec<(u64, u64)>, Errno> {
+        self.scan(start, end, if protect { PM_SCAN_WP_MATCHING } else { 0 }, PAGE_IS_WRITTEN)
+    }
+
+    /// Pages of the process's own that are in the category `besides` too.
+    fn scan(&self, start: u64, end: u64, flags: u64, besides: u64) -> Result<Vec<(u64, u64)>, Errno> {
         let mut ranges = Vec::new();
         let mut at = start;
         let mut regions = [PageRegion::default(); 512];
         while at < end {
             let mut arg = ScanArg {
                 size: size_of::<ScanArg>() as u64,
-                flags: 0,
+                flags,
                 start: at,
                 end,
                 walk_end: 0,
@@ -81,7 +92,7 @@ impl Pagemap {
                 vec_len: regions.len() as u64,
                 max_pages: 0,
                 category_inverted: PAGE_IS_FILE | PAGE_IS_PFNZERO,
-                category_mask: PAGE_IS_FILE | PAGE_IS_PFNZERO,
+                category_mask: PAGE_IS_FILE | PAGE_IS_PFNZERO | besides,
                 category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
                 return_mask: 0,
             };

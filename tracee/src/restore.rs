@@ -2,7 +2,7 @@
 
 use crate::capture::{self, SignalSets};
 use crate::foothold::Foothold;
-use crate::image::{Backing, FileRef, Image, Layout, ThreadImage, Vma, vma};
+use crate::image::{Backing, FileRef, Layout, ThreadImage, Vma, vma};
 use crate::inject::{InjectError, Injector};
 use crate::ptrace::Rseq;
 use crate::signal::{IGNORED_BY_DEFAULT, bit};
@@ -41,15 +41,32 @@ pub fn move_vdso(
     Ok(())
 }
 
-/// Makes the mappings of an image. Those with pages to come are writable until [`protect`]. `open` gives a
+/// Unmaps ranges.
+pub fn unmap(injector: &mut Injector, ranges: &[(u64, u64)]) -> Result<(), InjectError> {
+    for (start, end) in ranges {
+        injector.call("munmap", libc::SYS_munmap, [*start, end - start, 0, 0, 0, 0])?;
+    }
+    Ok(())
+}
+
+/// Makes ranges of private mappings what they were before anything was written to them.
+pub fn forget_pages(injector: &mut Injector, ranges: &[(u64, u64)]) -> Result<(), InjectError> {
+    for (start, end) in ranges {
+        let args = [*start, end - start, libc::MADV_DONTNEED as u64, 0, 0, 0];
+        injector.call("madvise", libc::SYS_madvise, args)?;
+    }
+    Ok(())
+}
+
+/// Makes mappings. `open` gives a
 /// descriptor in the process for a file's content, or `None` to map zeroes that the caller will fill.
 pub fn map(
     injector: &mut Injector,
-    image: &Image,
+    vmas: &[Vma],
     mut open: impl FnMut(&mut Injector, &FileRef) -> Result<Option<i32>, InjectError>,
 ) -> Result<(), InjectError> {
     let mut opened: Option<([u8; 32], Option<i32>)> = None;
-    for vma in &image.vmas {
+    for vma in vmas {
         let (fd, offset) = match &vma.backing {
             Backing::Anonymous => (None, 0),
             Backing::File(file) => {

@@ -50,8 +50,9 @@ pub struct SandboxError {
 }
 
 impl Sandbox {
-    /// Makes the namespaces. The calling process must have a single thread, since it is forked without exec.
-    pub fn create(filter: &Filter, clocks: ClockOffsets) -> Result<Sandbox, SandboxError> {
+    /// Makes the namespaces. The calling process must have a single thread, since it is forked without exec. `apart` makes
+    /// the sandbox a session of its own (setsid(2)), which is what the scheduler may group tasks by.
+    pub fn create(filter: &Filter, clocks: ClockOffsets, apart: bool) -> Result<Sandbox, SandboxError> {
         let fail = |step: &str, errno| SandboxError { step: step.into(), errno };
         let threads = fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(1);
         if threads != 1 {
@@ -76,6 +77,10 @@ impl Sandbox {
             -1 => Err(fail("fork", Errno::last())),
             0 => {
                 drop((ours, passing));
+                if apart {
+                    // SAFETY: takes nothing; a process that was just forked leads no group, so it cannot fail.
+                    unsafe { libc::setsid() };
+                }
                 keeper([theirs, taking], filter, clocks)
             }
             pid => {

@@ -74,6 +74,14 @@ pub enum Request {
     Events,
     /// What the owner wants; answered with [`Reply::Done`] when it is so.
     Owner(Owner),
+    /// From a supervisor: its user wants this process on that node (`mosix migrate`). Answered with [`Reply::Move`], when
+    /// the node takes it, or with [`Reply::Refused`].
+    Wish {
+        /// Which process.
+        pid: i32,
+        /// The node's name.
+        node: String,
+    },
     /// A process stays where it is, or may move again.
     Lock {
         /// Its pid at home.
@@ -129,6 +137,13 @@ pub enum Reply {
         /// Where it goes.
         to: Target,
         /// In one line.
+        why: String,
+    },
+    /// The answer to [`Request::Wish`] when there will be no move.
+    Refused {
+        /// Which process.
+        pid: i32,
+        /// In the user's words.
         why: String,
     },
     /// The nodes that this one knows.

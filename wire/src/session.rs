@@ -270,6 +270,15 @@ pub enum ToBody<'a> {
         replaces: Option<ProcessKey>,
         /// Signal dispositions as home knows them.
         dispositions: Dispositions,
+        /// Ranges, first address and first one after, whose pages are no longer the process's although they were sent to
+        /// the body that was prepared.
+        stale: Vec<(u64, u64)>,
+    },
+    /// Prepare a body for a process that still runs at home, or give the one that is prepared other mappings: an
+    /// `Outline` of `tracee`'s. Pages follow after [`FromBody::Prepared`], then `Place`.
+    Prepare {
+        /// The outline, encoded.
+        outline: ByteBuf,
     },
     /// Contents of pages from an address on.
     Pages {
@@ -298,6 +307,8 @@ pub enum ToBody<'a> {
 /// About a process to home.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromBody<'a> {
+    /// The mappings of [`ToBody::Prepare`] are there.
+    Prepared,
     /// The body is built and waits for `Go`.
     Built,
     /// It cannot be built here: why.
@@ -308,7 +319,7 @@ pub enum FromBody<'a> {
     Leave(String),
     /// What it has used so far, about once a second while it changes.
     Usage {
-        /// User and system time of this body in nanoseconds.
+        /// User and system time in nanoseconds that the process has used away, as in [`FromBody::Ended`].
         cpu_ns: u64,
         /// Resident memory in KiB.
         memory_kib: u64,

@@ -60,7 +60,7 @@ enum Command {
     Migrate {
         /// Its process id at home
         pid: i32,
-        /// A node's name, or home
+        /// A node's name, or the address where its mosixd listens (HOST:PORT), or home
         #[arg(value_name = "NODE|home")]
         to: String,
     },

@@ -98,7 +98,7 @@ fn time_namespace() -> Finding {
 
 fn userfaultfd() -> Finding {
     let missing = (!fs::exists("/proc/sys/vm/unprivileged_userfaultfd").unwrap_or(false))
-        .then(|| "kernel without CONFIG_USERFAULTFD; no pre-copy and no post-copy".to_owned());
+        .then(|| "kernel without CONFIG_USERFAULTFD; moves stop the process while they copy".to_owned());
     Finding { what: "moves: userfaultfd", missing }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use tracee::foothold::Foothold;
-use tracee::image::{FileRef, Image, Unfinished};
+use tracee::image::{Image, Unfinished, hole_beside};
 use tracee::inject::{InjectError, Injector};
 use tracee::ptrace::{Resume, Running, SigInfo, Stopped};
 use tracee::{Errno, Event, Stop, Tid, maps, memory, restore, wait};
@@ -177,32 +177,32 @@ impl Away {
         keep.extend(process.vdso);
         restore::wipe(&mut injector, &keep)?;
         let foothold = process.foothold;
-        let contents = &self.contents;
+        let contents = self.shared.contents.borrow();
         let mut unreachable: Vec<[u8; 32]> = Vec::new();
-        restore::map(&mut injector, &image, |injector, file| {
-            let fd = open(injector, &foothold, file)?;
-            let right = fd.is_some_and(|fd| {
+        restore::map(&mut injector, &image.vmas, |injector, file| {
+            // One that has been replaced or deleted is still open here.
+            let held = contents.path(&file.content).map(String::into_bytes);
+            for path in [Some(file.path.clone()), held].into_iter().flatten() {
+                let Some(fd) = open(injector, &foothold, path)? else { continue };
                 let opened = std::fs::metadata(format!("/proc/{pid}/fd/{fd}"));
                 let known = contents.metadata(&file.content);
-                matches!((opened, known), (Ok(a), Some(b)) if a.dev() == b.dev() && a.ino() == b.ino() && a.mtime_nsec() == b.mtime_nsec())
-            });
-            if right {
-                return Ok(fd);
-            }
-            if let Some(fd) = fd {
+                if matches!((opened, known), (Ok(a), Some(b)) if a.dev() == b.dev() && a.ino() == b.ino() && a.mtime_nsec() == b.mtime_nsec())
+                {
+                    return Ok(Some(fd));
+                }
                 injector.raw(CLOSE, [fd as u64, 0, 0, 0, 0, 0])?;
             }
             unreachable.push(file.content);
             Ok(None)
         })?;
-        // A file that is no longer where it was: its content, as private memory.
+        // A file that the process may not reach, in another pid namespace: its content, as private memory.
         for vma in &image.vmas {
             let Some(file) = tracee::capture::file_of(vma).filter(|file| unreachable.contains(&file.content))
             else {
                 continue;
             };
             let mut content = vec![0; (vma.end - vma.start) as usize];
-            if self.contents.read(&file.content, file.offset, &mut content).is_ok() {
+            if contents.read(&file.content, file.offset, &mut content).is_ok() {
                 restore::write_pages(pid, vma.start, &content)?;
             }
         }
@@ -242,9 +242,12 @@ impl Away {
                 self.tell(key, &ToBody::Release);
                 if let Some(process) = self.processes.remove(&key) {
                     if let Some(from) = process.cpu_from {
-                        self.cpu.report(pid, from, used);
+                        self.shared.cpu.borrow_mut().report(pid, from, used);
                     }
-                    self.cpu.came_home(pid, thread_times);
+                    let mut cpu = self.shared.cpu.borrow_mut();
+                    cpu.came_home(pid, thread_times);
+                    cpu.left(pid, process.forwarded.get(), process.told.cpu_ns);
+                    drop(cpu);
                     self.forget(&process.threads, pid, &process.area);
                 }
                 let ms = coming.since.elapsed().as_secs_f64() * 1e3;
@@ -442,7 +445,7 @@ fn make_room(injector: &mut Injector, process: &mut Process, image: &Image) -> R
     let no_room = Errno(12);
     if overlaps(area) {
         let bytes = area.1 - area.0;
-        let to = image.hole(bytes, &avoid).ok_or(no_room)?;
+        let to = hole_beside(&image.vmas, bytes, &avoid).ok_or(no_room)?;
         const MREMAP: i64 = 25;
         const MAYMOVE_FIXED: u64 = 3;
         injector.call("mremap", MREMAP, [area.0, bytes, bytes, MAYMOVE_FIXED, to, 0])?;
@@ -451,7 +454,7 @@ fn make_room(injector: &mut Injector, process: &mut Process, image: &Image) -> R
     if overlaps(process.foothold.range()) {
         let mut avoid = avoid;
         avoid.push((process.area_base, process.area_base + process.area.bytes()));
-        let to = image.hole(Foothold::BYTES, &avoid).ok_or(no_room)?;
+        let to = hole_beside(&image.vmas, Foothold::BYTES, &avoid).ok_or(no_room)?;
         let old = process.foothold;
         process.foothold = Foothold::install(injector, to)?;
         injector.call("munmap", MUNMAP, [old.base(), Foothold::BYTES, 0, 0, 0, 0])?;
@@ -459,9 +462,8 @@ fn make_room(injector: &mut Injector, process: &mut Process, image: &Image) -> R
     Ok(())
 }
 
-/// Opens a file in the process by its path at home.
-fn open(injector: &mut Injector, foothold: &Foothold, file: &FileRef) -> Result<Option<i32>, InjectError> {
-    let mut path = file.path.clone();
+/// Opens a file in the process.
+fn open(injector: &mut Injector, foothold: &Foothold, mut path: Vec<u8>) -> Result<Option<i32>, InjectError> {
     path.push(0);
     if path.len() > 4096 {
         return Ok(None);

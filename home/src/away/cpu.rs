@@ -22,6 +22,17 @@ const SI_PID: u32 = 16;
 /// So many processes are remembered before those that are gone are looked for.
 const PROCESSES: usize = 1024;
 
+/// What a process has used away, and had made for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
+    /// User and system time in nanoseconds.
+    pub cpu_ns: u64,
+    /// Resident memory in KiB, of one that is away.
+    pub memory_kib: Option<u64>,
+    /// Calls that its deputy has made.
+    pub forwarded: u64,
+}
+
 type Outs = Vec<(u16, u32, ByteBuf)>;
 
 /// What is known of processes that are or have been away. Outlives them, until they are waited for.
@@ -41,6 +52,10 @@ struct Account {
     children: Cpu,
     /// Of its threads, as of its last image.
     threads: Vec<(Tid, Cpu)>,
+    /// Calls that were made for it by its deputy.
+    forwarded: u64,
+    /// What its node has told of its CPU time, in nanoseconds: this is known before `own` has it.
+    told_ns: u64,
 }
 
 #[derive(Debug)]
@@ -89,18 +104,33 @@ impl Ledger {
         self.processes.entry(pid).or_default().threads = threads;
     }
 
+    /// A process that is not away any more had this many calls made for it, and its node has told of so much CPU time.
+    pub(super) fn left(&mut self, pid: Tid, calls: u64, told_ns: u64) {
+        let account = self.processes.entry(pid).or_default();
+        account.forwarded += calls;
+        account.told_ns = account.told_ns.max(told_ns);
+    }
+
+    /// What a process has used away, and had made for it, until its last image.
+    pub(super) fn used(&self, pid: Tid) -> Used {
+        let Some(account) = self.processes.get(&pid) else { return Used::default() };
+        let cpu_ns = account.own.total_ns().max(account.told_ns);
+        Used { cpu_ns, memory_kib: None, forwarded: account.forwarded }
+    }
+
     /// A body that home lets go of will say what it has used.
     pub(super) fn expect(&mut self, key: ProcessKey, pid: Tid, from: Cpu) {
         self.late.insert(key, Late { pid, from, waiter: None });
     }
 
-    /// It says so.
-    pub(super) fn late(&mut self, key: ProcessKey, away: Cpu) {
-        let Some(late) = self.late.remove(&key) else { return };
+    /// It says so: whose it was, unless that has been waited for.
+    pub(super) fn late(&mut self, key: ProcessKey, away: Cpu) -> Option<Tid> {
+        let late = self.late.remove(&key)?;
         match late.waiter {
             Some(waiter) => self.processes.entry(waiter).or_default().children += away.since(late.from),
             None => self.report(late.pid, late.from, away),
         }
+        late.waiter.is_none().then_some(late.pid)
     }
 
     /// A child is gone, because `parent` has waited for it.
@@ -114,11 +144,6 @@ impl Ledger {
 }
 
 impl Away {
-    /// There is a new process by this number.
-    pub fn born(&mut self, pid: Tid) {
-        self.cpu.born(pid);
-    }
-
     /// A deputy's call has succeeded: adds to its answer what was used away.
     pub(super) fn count_cpu(&mut self, pid: Tid, serving: &Serving, window: u64, ret: i64, outs: &mut Outs) {
         let buffer = |arg: usize| {
@@ -136,19 +161,20 @@ impl Away {
                 }
             }
             GETRUSAGE if serving.args[0] as i32 == RUSAGE_CHILDREN => {
-                add_usage(outs, buffer(1), self.cpu.children(pid));
+                add_usage(outs, buffer(1), self.shared.cpu.borrow().children(pid));
             }
-            TIMES => add_times(outs, buffer(0), self.cpu.children(pid)),
+            TIMES => add_times(outs, buffer(0), self.shared.cpu.borrow().children(pid)),
             _ => {}
         }
     }
 
     fn on_waited(&mut self, parent: Tid, child: Tid, usage: Option<u16>, outs: &mut Outs) {
         // The kernel counts what the child has waited for as well.
-        add_usage(outs, usage, self.cpu.own(child) + self.cpu.children(child));
+        let mut cpu = self.shared.cpu.borrow_mut();
+        add_usage(outs, usage, cpu.own(child) + cpu.children(child));
         // WNOWAIT leaves it, and one that has stopped or gone on is still there.
         if !exists(child) {
-            self.cpu.waited(parent, child);
+            cpu.waited(parent, child);
         }
     }
 }
@@ -225,8 +251,8 @@ mod tests {
         let mut ledger = Ledger::default();
         let key = ProcessKey;
         ledger.expect(key(1), 10, ms(5, 0));
-        ledger.late(key(1), ms(7, 0));
-        ledger.late(key(1), ms(7, 0));
+        assert_eq!(ledger.late(key(1), ms(7, 0)), Some(10));
+        assert_eq!(ledger.late(key(1), ms(7, 0)), None);
         assert_eq!(ledger.own(10), ms(2, 0));
         ledger.expect(key(2), 10, ms(2, 0));
         ledger.waited(11, 10);

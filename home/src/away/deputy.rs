@@ -1,6 +1,6 @@
 //! Deputies: what is kept of each, and what their stops mean.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -43,6 +43,17 @@ pub struct Process {
     pub(super) giving_up: bool,
     /// CPU time that it had used away before its body, which will report it together with its own; `None` after that.
     pub(super) cpu_from: Option<Cpu>,
+    /// What its body has told last.
+    pub(super) told: Told,
+    /// Calls made for it since it left.
+    pub(super) forwarded: Cell<u64>,
+}
+
+/// See [`wire::session::FromBody::Usage`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    pub(super) cpu_ns: u64,
+    pub(super) memory_kib: u64,
 }
 
 /// Where a process is between home and node.
@@ -64,6 +75,8 @@ pub(super) struct Leaving {
     pub(super) frozen_at: Instant,
     pub(super) reason: String,
     pub(super) bytes: u64,
+    /// Watches the process's writes as long as it has its mappings.
+    pub(super) _copied: Option<super::precopy::Prepared>,
 }
 
 #[derive(Clone)]
@@ -259,7 +272,7 @@ impl Away {
         let Some(deputy) = self.threads.get(&tid) else { return false };
         let Some(process) = self.processes.get(&deputy.process) else { return false };
         let slot = deputy.slot;
-        let patient = !may_block && self.threads.len() == 1;
+        let patient = !may_block && self.serves_one();
         let mut child_came = false;
         let look = |area: &Area| {
             let mut yields = 0;
@@ -447,8 +460,8 @@ impl Away {
             return self.resume(tid, stopped, 0);
         }
         let first = Running::attached(child).stopped();
-        let thread_key = ThreadKey(self.key());
-        let process_key = if thread { parent_key } else { ProcessKey(self.key()) };
+        let thread_key = ThreadKey(self.shared.key());
+        let process_key = if thread { parent_key } else { ProcessKey(self.shared.key()) };
         let Some(process) = self.processes.get_mut(&parent_key) else { return };
         let Some(slot) = process.area.take() else {
             // More threads than the area has slots: refuse this one as the kernel would.
@@ -476,11 +489,13 @@ impl Away {
                 released: false,
                 giving_up: false,
                 cpu_from: Some(Cpu::default()),
+                told: Told::default(),
+                forwarded: Cell::new(0),
             };
             let parent = self.processes.get(&parent_key).map_or(0, |parent| parent.pid);
             self.processes.insert(process_key, process);
             self.pids.insert(child, process_key);
-            self.cpu.born(child);
+            self.shared.born(child);
             self.actions.push_back(Action::Forked { parent, child });
         }
         if let Ok(mut regs) = first.regs() {
@@ -510,6 +525,7 @@ impl Away {
         let mut pending =
             self.threads.get(&former).map(|deputy| deputy.exec_pending.clone()).unwrap_or_default();
         let Some(process) = self.processes.remove(&key) else { return };
+        self.shared.cpu.borrow_mut().left(tid, process.forwarded.get(), process.told.cpu_ns);
         for thread in &process.threads {
             // Those for a thread that is gone are gone with it.
             let unseen = self.threads.get_mut(thread).map(|deputy| std::mem::take(&mut deputy.unseen));

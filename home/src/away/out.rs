@@ -1,16 +1,16 @@
 //! Leaving home: capture, send, and, once the node has built the body, hollow the process into a deputy.
 
-use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
 use serde_bytes::ByteBuf;
 use tracee::area::{Area, take_fd};
-use tracee::capture::{self, CaptureError, PageReader, Whose};
+use tracee::capture::{self, CaptureError, PageReader, Whose, runs_of};
 use tracee::errno::restart;
 use tracee::foothold::Foothold;
-use tracee::image::{CpuUsed, Image, Unfinished, hole};
+use tracee::image::{CpuUsed, Image, Unfinished, Vma, hole};
 use tracee::inject::{InjectError, Injector, step_out, vdso_site};
 use tracee::ptrace::{Resume, Running, Stopped};
 use tracee::wait::CpuTime;
@@ -19,9 +19,11 @@ use wire::message;
 use wire::session::{self, Dispositions, ProcessKey, ThreadKey, ToBody};
 
 use super::back::unfinished_calls;
-use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State};
+use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State, Told};
+use super::precopy::{Prepared, pages};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
-use crate::process::{INIT, INIT_STAYS, options};
+use crate::process::{INIT, INIT_STAYS, SIGNALFD_STAYS, options};
+use crate::procfs;
 
 /// Slots whose windows a deputy maps: threads of it and its forks until they exec. Address space only, 8 MiB each.
 const SLOTS: u64 = 512;
@@ -132,8 +134,16 @@ impl Away {
         self.nearness.begin(pid);
         match self.capture(pid, threads, fresh, unfinished) {
             Ok((threads, image, ours, dispositions)) => {
-                let key = ProcessKey(self.key());
-                let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.key())).collect();
+                let copied = match self.take_copy(pid, &image) {
+                    Ok(copied) => copied,
+                    Err(error) => {
+                        self.nearness.end();
+                        let undo = Undo::new(ours.foothold, &ours.ranges(), &image);
+                        return Err(undo.make(pid, threads, format!("looking at its pages: {error}")));
+                    }
+                };
+                let key = copied.as_ref().map_or_else(|| ProcessKey(self.shared.key()), |copied| copied.key);
+                let keys: Vec<ThreadKey> = threads.iter().map(|_| ThreadKey(self.shared.key())).collect();
                 let cpu_from = old.and_then(|(_, from)| from).unwrap_or(image.cpu.away);
                 let encoded = message::encode(&image);
                 let mut bytes = encoded.len() as u64;
@@ -142,9 +152,10 @@ impl Away {
                     threads: keys.clone(),
                     replaces: old.map(|(old, _)| old),
                     dispositions,
+                    stale: copied.as_ref().map_or_else(Vec::new, |copied| copied.stale.clone()),
                 };
                 self.tell(key, &place);
-                match self.send_pages(key, pid, &image) {
+                match self.send_pages(key, pid, &image, copied.as_ref()) {
                     Ok(sent) => bytes += sent,
                     Err(error) => {
                         self.nearness.end();
@@ -160,10 +171,19 @@ impl Away {
                 }
                 let vdso = image.vdso;
                 let files = image.vmas.iter().filter_map(capture::file_of);
-                let files = files.filter_map(|file| self.contents.metadata(&file.content));
+                let contents = self.shared.contents.borrow();
+                let files = files.filter_map(|file| contents.metadata(&file.content));
                 let mapped = files.map(|metadata| (metadata.dev(), metadata.ino())).collect();
-                let leaving =
-                    Leaving { threads, image, since, frozen_at: since, reason: reason.into(), bytes };
+                drop(contents);
+                let leaving = Leaving {
+                    threads,
+                    image,
+                    since: copied.as_ref().map_or(since, |copied| copied.since),
+                    frozen_at: since,
+                    reason: reason.into(),
+                    bytes: bytes + copied.as_ref().map_or(0, |copied| copied.bytes),
+                    _copied: copied,
+                };
                 self.processes.insert(
                     key,
                     Process {
@@ -181,6 +201,8 @@ impl Away {
                         released: false,
                         giving_up: false,
                         cpu_from: Some(cpu_from),
+                        told: Told::default(),
+                        forwarded: Cell::new(0),
                     },
                 );
                 self.pids.insert(pid, key);
@@ -188,6 +210,7 @@ impl Away {
             }
             Err(failed) => {
                 self.nearness.end();
+                self.drop_copy(pid);
                 if let Some((old, from)) = old {
                     self.let_go(old, pid, from);
                 }
@@ -210,6 +233,9 @@ impl Away {
         if pid == INIT {
             return Err(Failed::Stay(threads, Undo::default(), INIT_STAYS.into()));
         }
+        if procfs::has_signalfd(pid) {
+            return Err(Failed::Stay(threads, Undo::default(), SIGNALFD_STAYS.into()));
+        }
         let mappings = match if fresh { maps::read(pid) } else { maps::read_with_flags(pid) } {
             Ok(mappings) => mappings,
             Err(error) => {
@@ -221,20 +247,13 @@ impl Away {
             let why = "it has no vDSO to be made to leave from";
             return Err(Failed::Stay(threads, Undo::default(), why.into()));
         };
-        let away = self.cpu.own(pid);
-        let away_of = |tid| self.cpu.thread(pid, tid);
-        let contents = &mut self.contents;
-        let vmas = capture::vmas(&mappings, &[], |mapping| {
-            let named = contents.of_mapping(pid, mapping).map_err(CaptureError::Stay)?;
-            named.ok_or_else(|| {
-                let path = String::from_utf8_lossy(&mapping.path).into_owned();
-                CaptureError::Stay(format!("mapping of {path}, which is not there any more"))
-            })
-        });
-        let vmas = match vmas {
+        let vmas = match self.vmas(pid, &mappings) {
             Ok(vmas) => vmas,
             Err(error) => return Err(Failed::Stay(threads, Undo::default(), error.to_string())),
         };
+        let cpu = self.shared.cpu.borrow();
+        let away = cpu.own(pid);
+        let away_of = |tid| cpu.thread(pid, tid);
         let Some(base) = hole(&taken(&mappings), Foothold::BYTES) else {
             return Err(Failed::Stay(threads, Undo::default(), "no room for the shim".into()));
         };
@@ -344,16 +363,47 @@ impl Away {
         }
     }
 
-    fn send_pages(&mut self, key: ProcessKey, pid: Tid, image: &Image) -> std::io::Result<u64> {
-        let head = |start, len| message::encode_head(&ToBody::Pages { start, bytes: Cow::default() }, len);
+    /// The mappings of a process as an image has them.
+    pub(super) fn vmas(&mut self, pid: Tid, mappings: &[maps::Mapping]) -> Result<Vec<Vma>, CaptureError> {
+        let mut contents = self.shared.contents.borrow_mut();
+        capture::vmas(mappings, &[], |mapping| {
+            let named = contents.of_mapping(pid, mapping).map_err(CaptureError::Stay)?;
+            named.ok_or_else(|| {
+                let path = String::from_utf8_lossy(&mapping.path).into_owned();
+                CaptureError::Stay(format!("mapping of {path}, which is not there any more"))
+            })
+        })
+    }
+
+    /// A process that has exec'ed does not go on here. Whether its body says yet what CPU time it has used:
+    /// [`Action::Counted`] follows then.
+    pub fn leave(&mut self, pid: Tid) -> bool {
+        let Some((old, from)) = self.replaced.remove(&pid) else { return false };
+        self.let_go(old, pid, from);
+        from.is_some()
+    }
+
+    /// Sends the pages, or what a pre-copy has left of them.
+    fn send_pages(
+        &mut self,
+        key: ProcessKey,
+        pid: Tid,
+        image: &Image,
+        copied: Option<&Prepared>,
+    ) -> std::io::Result<u64> {
         let mut reader = PageReader::open(pid)?;
         let mut sent = 0;
-        for vma in &image.vmas {
-            for (start, end) in reader.runs(vma)? {
-                for (frame, bytes) in reader.frames(vma, (start, end), head)? {
-                    sent += bytes as u64;
+        for (index, vma) in image.vmas.iter().enumerate() {
+            let runs = match copied.and_then(|copied| copied.left.get(index)) {
+                Some(left) => left.iter().copied().flat_map(runs_of).collect(),
+                None => reader.runs(vma)?,
+            };
+            for run in runs {
+                let fresh = copied.is_none_or(|copied| copied.is_fresh(run));
+                for frame in reader.frames(vma, run, fresh, pages)? {
+                    sent += frame.len as u64;
                     // As in `tell`: a link that fails says so when it is driven.
-                    self.link.send(session::process_channel(key), frame).ok();
+                    self.link.send(session::process_channel(key), frame.bytes).ok();
                 }
                 while self.link.queued_bytes() > QUEUE_BYTES_MAX {
                     let until = Instant::now() + std::time::Duration::from_millis(100);
@@ -375,7 +425,7 @@ impl Away {
         let pid = process.pid;
         self.nearness.begin(pid);
         let hollow = self.hollow(key, *leaving);
-        if self.threads.len() != 1 {
+        if !self.serves_one() {
             self.nearness.end();
         }
         match hollow {
@@ -466,7 +516,7 @@ impl Away {
         let Some(process) = self.processes.remove(&key) else { return };
         let Phase::Leaving(leaving) = process.phase else { return };
         if let Some(from) = process.cpu_from {
-            self.cpu.expect(key, process.pid, from);
+            self.shared.cpu.borrow_mut().expect(key, process.pid, from);
         }
         self.forget(&process.threads, process.pid, &SharedArea::none());
         let unfinished = unfinished_calls(&leaving.image);
@@ -650,7 +700,7 @@ pub(super) fn set_child_flags(
 }
 
 /// Makes a thread that was interrupted in a call ready to make it again at the node.
-fn settle_call(stopped: &Stopped, unfinished: Option<&Unfinished>) -> Result<(), Errno> {
+pub(super) fn settle_call(stopped: &Stopped, unfinished: Option<&Unfinished>) -> Result<(), Errno> {
     let mut regs = stopped.regs()?;
     let Some(nr) = regs.call() else { return Ok(()) };
     match (regs.ret(), unfinished) {

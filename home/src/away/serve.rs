@@ -175,8 +175,9 @@ impl Away {
                 }
             }
         });
+        process.forwarded.set(process.forwarded.get() + 1);
         self.counts.forwarded += 1;
-        if self.threads.len() == 1 {
+        if self.serves_one() {
             self.nearness.calls(tid, call.nr, bufs.first().map_or(&[], |buf| &buf.data));
         } else {
             self.nearness.end();
@@ -399,7 +400,8 @@ impl Away {
             return Outcome::GoHome(format!("mapping of {name}, which cannot be read again"));
         };
         let of = file.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
-        match self.contents.identify(file) {
+        let identified = self.shared.contents.borrow_mut().identify(file);
+        match identified {
             Ok((content, size)) => {
                 if let (Ok(of), Some(key)) = (of, self.threads.get(&tid).map(|deputy| deputy.process))
                     && let Some(process) = self.processes.get_mut(&key)

@@ -50,7 +50,9 @@ pub fn supervisors() -> Vec<Connection> {
     for directory in place::directories() {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.extension().is_none_or(|extension| extension != "sock") {
+            // A daemon's socket is there too.
+            let is_daemon = path.file_name().is_some_and(|name| name == "mosixd.sock");
+            if is_daemon || path.extension().is_none_or(|extension| extension != "sock") {
                 continue;
             }
             match UnixStream::connect(&path) {

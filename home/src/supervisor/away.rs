@@ -1,37 +1,42 @@
 //! Processes whose computation is elsewhere: when they go, when they come back, and who is told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use tracee::clock::{self, Asleep};
 use tracee::image::Unfinished;
-use tracee::{Event, Running, Stop, Stopped, Tid, wait};
+use tracee::{Event, Running, Stopped, Tid};
 
-use super::{Next, Source, Supervisor, Timer};
-use crate::away::{Action, Away, NotSent, settle_exec};
-use crate::control::{Reply, Ticket};
-use crate::process::{INIT, INIT_STAYS, Place, StayReason, ThreadState};
+use super::held::Holding;
+use super::nodes::{NodeIndex, Nodes};
+use super::orders::Orders;
+use super::{Next, Supervisor, Timer};
+use crate::away::{Action, Move, NotSent, Shared, settle_exec};
+use crate::control::Reply;
+use crate::process::{INIT, INIT_STAYS, Place, Process, SIGNALFD_STAYS, StayReason, ThreadState};
 use crate::procfs;
 
-/// How long a thread may take to stop before a move is given up: one in an uninterruptible sleep cannot.
-const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// A process that came home for a call is looked at again after this long, then after twice as long, and so on.
 const REVISIT_FIRST: Duration = Duration::from_millis(10);
 const REVISIT_LAST: Duration = Duration::from_secs(2);
-const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
-
 /// Interrupted calls of threads.
-type Calls = HashMap<Tid, Unfinished>;
+pub(super) type Calls = HashMap<Tid, Unfinished>;
 
-/// What the supervisor keeps of the node beside the away processes themselves.
+/// What the supervisor keeps of processes that are not at home.
 #[derive(Default)]
 pub(crate) struct Elsewhere {
-    /// The node's session, while the link is up.
-    pub(crate) node: Option<Away>,
+    /// The sessions with nodes.
+    pub(super) nodes: Nodes,
+    pub(super) shared: Shared,
+    /// The node of the command line, where every process goes at its exec.
+    pub(super) default: Option<NodeIndex>,
+    /// Moves that somebody has asked for.
+    pub(super) orders: Orders,
+    /// Processes that are stopped until it is known where they go.
+    pub(super) held: Holding,
     /// New children of deputies that stopped before their maker's event.
-    early: std::collections::HashSet<Tid>,
-    /// Who waits for which process to be at home or away.
-    waiting: Vec<(Tid, Ticket)>,
+    early: HashSet<Tid>,
+    /// Bytes of home's [vdso], once asked for.
+    vdso_bytes: std::cell::OnceCell<u64>,
 }
 
 const SIGTRAP: i32 = rustix::process::Signal::TRAP.as_raw();
@@ -47,14 +52,19 @@ fn stay_reason(pid: Tid) -> Option<String> {
     if let Some(path) = procfs::open_view(pid) {
         return Some(format!("{path} is open"));
     }
+    if procfs::has_signalfd(pid) {
+        return Some(SIGNALFD_STAYS.into());
+    }
     if procfs::has_cpu_timer(pid) {
         return Some("it has a timer on CPU time".into());
     }
     if tracee::capture::signal_sets(pid).is_ok_and(|sets| sets.ignored & tracee::signal::bit(SIGTRAP) != 0) {
         return Some("it ignores SIGTRAP, which a move could not keep".into());
     }
-    let mappings = tracee::maps::read(pid).ok()?;
-    let shared = mappings.iter().find(|mapping| mapping.shared)?;
+    // The flags are dear, and few processes share anything.
+    let shares = tracee::maps::read(pid).ok()?.iter().any(|mapping| mapping.shared);
+    let mappings = if shares { tracee::maps::read_with_flags(pid).ok()? } else { Vec::new() };
+    let shared = mappings.iter().find(|mapping| mapping.shared && !mapping.is_view())?;
     let name =
         if shared.inode == 0 { "anonymous memory".into() } else { String::from_utf8_lossy(&shared.path) };
     Some(format!("shared mapping of {name}"))
@@ -62,80 +72,55 @@ fn stay_reason(pid: Tid) -> Option<String> {
 
 impl std::fmt::Debug for Elsewhere {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Elsewhere").field("node", &self.node.as_ref().map(Away::name)).finish()
+        f.debug_struct("Elsewhere").field("nodes", &self.nodes).finish_non_exhaustive()
     }
 }
 
 impl Supervisor {
     /// Whether the away side takes this report. New children of deputies are kept until their maker's event.
     pub(super) fn away_report(&mut self, tid: Tid, event: Event) -> bool {
-        let Some(away) = &mut self.elsewhere.node else { return false };
-        if away.owns(tid) {
-            away.on_event(tid, event, Default::default(), &mut self.elsewhere.early);
+        let Elsewhere { nodes, early, .. } = &mut self.elsewhere;
+        if let Some(away) = nodes.owner(tid).and_then(|index| nodes.get(index)) {
+            away.on_event(tid, event, Default::default(), early);
             let ended = !matches!(event, Event::Stopped(_));
             self.away_actions();
             // The table has the leader's entry.
             return !ended;
         }
-        if matches!(event, Event::Stopped(_)) && !self.table.threads.contains_key(&tid) {
+        if matches!(event, Event::Stopped(_)) && !self.table.threads.contains_key(&tid) && !nodes.is_empty() {
             let maker = procfs::process_of(tid).filter(|pid| *pid != tid);
             let maker = maker.or_else(|| procfs::stat(tid).map(|stat| stat.ppid));
-            if maker.is_some_and(|maker| away.has(maker)) {
-                self.elsewhere.early.insert(tid);
+            if maker.is_some_and(|maker| nodes.holder(maker).is_some()) {
+                early.insert(tid);
                 return true;
             }
         }
         false
     }
 
-    /// Sends and receives what there is; `arrived` when something may be waiting in the socket.
-    pub(super) fn drive_away(&mut self, arrived: bool) {
-        let Some(away) = &mut self.elsewhere.node else { return };
-        match away.drive(arrived) {
-            Ok(()) => self.away_actions(),
-            Err(error) => {
-                for (pid, line) in away.lose(&error.to_string()) {
-                    self.console.say(pid, format_args!("{line}"));
-                    // ESRCH: it has ended by itself.
-                    tracee::signal::kill(pid, SIGKILL).ok();
-                }
-                self.away_actions();
-                self.count_away();
-                let lost = self.elsewhere.node.take();
-                // Its deputies are dying; their ends are reported to the table.
-                drop(lost);
-                for (_, ticket) in std::mem::take(&mut self.elsewhere.waiting) {
-                    self.reply(ticket, &Reply::Failed("the node is lost".into()));
-                }
-            }
+    /// Bytes of home's [vdso].
+    pub(super) fn vdso_bytes(&self) -> u64 {
+        let look = || tracee::machine::Machine::look().vdso.code.len() as u64;
+        *self.elsewhere.vdso_bytes.get_or_init(look)
+    }
+
+    pub(super) fn away_actions(&mut self) {
+        while let Some((node, action)) = self.elsewhere.nodes.action() {
+            self.away_action(node, action);
         }
     }
 
-    /// When the link must be driven even if nothing arrives.
-    pub(super) fn away_deadline(&self) -> Option<Instant> {
-        let away = self.elsewhere.node.as_ref()?;
-        if away.link().wants_write() || away.has_backlog() {
-            return Some(Instant::now() + Duration::from_millis(1));
-        }
-        away.link().deadline().into_iter().chain(away.move_deadline()).min()
-    }
-
-    fn away_actions(&mut self) {
-        while let Some(action) = self.elsewhere.node.as_mut().and_then(Away::action) {
-            self.away_action(action);
-        }
-    }
-
-    fn away_action(&mut self, action: Action) {
+    fn away_action(&mut self, node: NodeIndex, action: Action) {
         match action {
             Action::Forked { parent, child } => {
                 let stay = self.table.processes.get(&parent).and_then(|process| process.stay.clone());
                 self.table.add_process(child, parent, stay, ThreadState::Away);
-                self.set_place(child);
+                self.set_node(child, node);
                 if let Some(trace) = &mut self.trace {
                     trace.born(child);
                 }
             }
+            Action::Copied { pid, reason } => self.copied(pid, node, &reason),
             Action::CameHome { pid, threads, stay, unfinished } => {
                 self.came_home(pid, threads, stay, &unfinished)
             }
@@ -144,13 +129,15 @@ impl Supervisor {
                 if let Some(trace) = &mut self.trace {
                     trace.executed_away(pid);
                 }
-                self.send_fresh(pid, thread);
+                if let Some(thread) = self.ask_daemon(thread, Some(node)) {
+                    self.send_fresh(pid, thread, node);
+                }
             }
             Action::Ended { pid, event, .. } => {
                 self.before_reaping(pid, event);
                 self.reaped(pid);
             }
-            Action::Moved(report) => self.moved(report),
+            Action::Moved(report) => self.moved(node, report),
             Action::Born(tid) => {
                 if let Some(trace) = &mut self.trace {
                     trace.born(tid);
@@ -166,83 +153,95 @@ impl Supervisor {
                     trace.away(tid, traced);
                 }
             }
+            Action::Counted(pid) => self.counted(pid),
             Action::Say(line) => self.console.say(self.first, format_args!("{line}")),
         }
     }
 
-    fn set_place(&mut self, pid: Tid) {
-        let name = self.elsewhere.node.as_ref().map_or_else(String::new, |away| away.name().to_string());
-        if let Some(process) = self.table.processes.get_mut(&pid) {
-            process.place = Place::Node(name);
+    fn set_node(&mut self, pid: Tid, node: NodeIndex) {
+        self.set_place(pid, Place::Node(self.elsewhere.nodes.name(node)));
+    }
+
+    pub(super) fn set_place(&mut self, pid: Tid, place: Place) {
+        if let Some(process) = self.table.processes.get_mut(&pid)
+            && process.place != place
+        {
+            process.place = place;
+            process.since = Instant::now();
         }
     }
 
-    fn moved(&mut self, report: crate::away::Move) {
-        let pid = report.pid;
-        if let Some(why) = &report.failed {
-            if let Some(trace) = &mut self.trace {
-                trace.moved(pid, &format!("not moved {} -> {}: {why}", report.from, report.to));
-            }
-            self.console.verbose(format_args!("process {pid} stays at {}: {why}", report.from));
-        } else {
-            if report.to != "home" {
-                self.set_place(pid);
-            }
-            if let Some(trace) = &mut self.trace {
-                let crate::away::Move { from, to, reason, freeze_ms, bytes, .. } = &report;
-                trace.moved(
-                    pid,
-                    &format!("moved {from} -> {to} ({reason}), {freeze_ms:.1} ms, {bytes} bytes"),
-                );
-            }
-            self.stats.moves.push(crate::stats::Move {
-                pid,
-                from: report.from,
-                to: report.to,
-                reason: report.reason,
-                freeze_ms: report.freeze_ms,
-                total_ms: report.total_ms,
-                bytes: report.bytes,
-            });
+    fn moved(&mut self, node: NodeIndex, report: Move) {
+        let (before, report) = self.elsewhere.orders.leg(report);
+        if let Some(before) = before {
+            self.record(before);
         }
-        let reply = match report.failed {
+        let Some(report) = report else { return };
+        let pid = report.pid;
+        if report.failed.is_none() && report.to != "home" {
+            self.set_node(pid, node);
+            self.tell_place(pid, None);
+        }
+        let reply = match &report.failed {
             None => Reply::Done,
             Some(why) => Reply::Failed(format!("not possible: {why}")),
         };
+        self.record(report);
+        let stays = |process: &Process| matches!(process.stay, Some(StayReason::Because(_)));
+        if reply != Reply::Done && self.table.processes.get(&pid).is_some_and(stays) {
+            self.revisit_later(pid, REVISIT_FIRST);
+        }
         self.answer_waiting(pid, &reply);
     }
 
-    /// Answers those who wait for a move of this process.
-    pub(super) fn answer_waiting(&mut self, pid: Tid, reply: &Reply) {
-        let waiting = std::mem::take(&mut self.elsewhere.waiting);
-        for (waits, ticket) in waiting {
-            if waits == pid {
-                self.reply(ticket, reply)
-            } else {
-                self.elsewhere.waiting.push((waits, ticket))
+    /// Takes a move into the report and the trace.
+    pub(super) fn record(&mut self, report: Move) {
+        let Move { pid, from, to, reason, freeze_ms, total_ms, bytes, failed } = report;
+        if let Some(why) = failed {
+            if let Some(trace) = &mut self.trace {
+                trace.moved(pid, &format!("not moved {from} -> {to}: {why}"));
             }
+            self.console.verbose(format_args!("process {pid} stays at {from}: {why}"));
+            return;
         }
+        if let Some(trace) = &mut self.trace {
+            trace.moved(pid, &format!("moved {from} -> {to} ({reason}), {freeze_ms:.1} ms, {bytes} bytes"));
+        }
+        self.stats.moves.push(crate::stats::Move { pid, from, to, reason, freeze_ms, total_ms, bytes });
     }
 
     fn came_home(&mut self, pid: Tid, threads: Vec<Stopped>, stay: Option<String>, unfinished: &Calls) {
+        let was_away = self.table.processes.get(&pid).is_some_and(|process| process.place != Place::Home);
+        self.set_place(pid, Place::Home);
         if let Some(process) = self.table.processes.get_mut(&pid) {
-            process.place = Place::Home;
             process.stay = stay.clone().map(StayReason::Because);
         }
         if stay.is_some() {
             self.revisit_later(pid, REVISIT_FIRST);
         }
-        for stopped in threads {
-            let tid = stopped.tid();
-            if tid != pid {
-                self.table.add_thread(tid, pid, ThreadState::Dead);
+        for tid in threads.iter().map(Stopped::tid).filter(|tid| *tid != pid) {
+            self.table.add_thread(tid, pid, ThreadState::Dead);
+        }
+        if let Some((to, reason)) = self.elsewhere.orders.onward(pid) {
+            let sent = match self.elsewhere.nodes.get(to) {
+                Some(away) => away.send_out(pid, threads, false, &reason, unfinished),
+                None => Err(NotSent::Stay(threads, "the node is lost".into())),
+            };
+            if let Err(why) = self.sent(pid, sent, unfinished) {
+                self.not_onward(pid, &why);
             }
+            return;
+        }
+        if was_away {
+            self.tell_place(pid, None);
+        }
+        for stopped in threads {
             self.go_on_at_home(stopped, unfinished);
         }
     }
 
     /// Lets a thread go on here that was elsewhere or about to go.
-    fn go_on_at_home(&mut self, stopped: Stopped, unfinished: &Calls) {
+    pub(super) fn go_on_at_home(&mut self, stopped: Stopped, unfinished: &Calls) {
         if let Some(call) = unfinished.get(&stopped.tid()) {
             self.take_up(&stopped, call);
         }
@@ -260,7 +259,7 @@ impl Supervisor {
         let due = process.serial == serial
             && process.place == Place::Home
             && matches!(process.stay, Some(StayReason::Because(_)));
-        if !due || self.elsewhere.node.is_none() {
+        if !due || self.elsewhere.default.is_none() && !self.is_directed() {
             return;
         }
         let again = (after * 2).min(REVISIT_LAST);
@@ -268,9 +267,24 @@ impl Supervisor {
             self.stay(pid, why);
             return self.revisit_later(pid, again);
         }
-        if let Err(why) = self.send_running(pid, "the stay reason is gone") {
+        let Some(node) = self.elsewhere.default else {
+            // The daemon learns that it is free.
+            if let Some(process) = self.table.processes.get_mut(&pid) {
+                process.stay = None;
+            }
+            return;
+        };
+        if let Err(why) = self.send_running(pid, node, "the stay reason is gone") {
             self.stay(pid, why);
             self.revisit_later(pid, again);
+        }
+    }
+
+    /// A process at home that cannot leave as the daemon would have it: until the reason is gone that need not try again.
+    pub(super) fn stay_if_directed(&mut self, pid: Tid, why: &str) {
+        if self.is_directed() {
+            self.stay(pid, why.into());
+            self.revisit_later(pid, REVISIT_FIRST);
         }
     }
 
@@ -287,15 +301,19 @@ impl Supervisor {
             None | Some(StayReason::Because(_)) => process.place == Place::Home,
             Some(_) => false,
         });
-        if self.elsewhere.node.is_none() || !free {
+        if !free {
             return Next::Go(0);
         }
-        match settle_exec(Running::attached(pid).stopped(), Vec::new()) {
+        let Some(thread) = self.ask_daemon(Running::attached(pid).stopped(), None) else {
+            return Next::Taken;
+        };
+        let Some(node) = self.elsewhere.default else { return Next::Go(0) };
+        match settle_exec(thread, Vec::new()) {
             Ok(thread) => {
                 if let Some(trace) = &mut self.trace {
                     trace.executed_home(pid);
                 }
-                self.send_fresh(pid, thread);
+                self.send_fresh(pid, thread, node);
                 Next::Taken
             }
             Err((event, _)) => {
@@ -306,16 +324,17 @@ impl Supervisor {
         }
     }
 
-    fn send_fresh(&mut self, pid: Tid, thread: Stopped) {
+    pub(super) fn send_fresh(&mut self, pid: Tid, thread: Stopped, node: NodeIndex) {
+        self.set_place(pid, Place::Home);
         if let Some(process) = self.table.processes.get_mut(&pid) {
             process.stay = None;
-            process.place = Place::Home;
         }
-        let Some(away) = &mut self.elsewhere.node else { return self.resume(thread, 0) };
+        let Some(away) = self.elsewhere.nodes.get(node) else { return self.resume(thread, 0) };
         let sent = away.send_out(pid, vec![thread], true, "exec", &Calls::new());
         self.sent(pid, sent, &Calls::new()).err().inspect(|why| {
             self.stay(pid, why.clone());
             self.revisit_later(pid, REVISIT_FIRST);
+            self.tell_place(pid, Some(why.clone()));
         });
     }
 
@@ -364,11 +383,20 @@ impl Supervisor {
         shared.map(|other| format!("it shares its memory with process {other} until one of them calls exec"))
     }
 
-    /// Sends a process out that runs at home.
-    fn send_running(&mut self, pid: Tid, reason: &str) -> Result<(), String> {
+    /// Sends a process out that runs at home: at once, or, if it has much memory, when that is there.
+    pub(super) fn send_running(&mut self, pid: Tid, node: NodeIndex, reason: &str) -> Result<(), String> {
         if let Some(why) = self.shares_memory(pid) {
             return Err(why);
         }
+        if self.precopy(pid, node, reason)? {
+            return Ok(());
+        }
+        self.send_stopped(pid, node, reason)
+    }
+
+    /// Stops a process and makes its threads ready to leave, or to go on: those that stopped, what their calls have used
+    /// up, and why it cannot leave.
+    pub(super) fn stop_and_put_down(&mut self, pid: Tid) -> (Vec<Stopped>, Calls, Result<(), String>) {
         let asleep = self.asleep(pid);
         let (threads, stopped) = self.stop_process(pid);
         let mut unfinished = Calls::new();
@@ -380,10 +408,20 @@ impl Supervisor {
                 Err(why) => result = Err(why),
             }
         }
-        if self.elsewhere.node.is_none() {
-            result = Err("no node".into());
+        (threads, unfinished, result)
+    }
+
+    /// Stops a process and sends it out.
+    pub(super) fn send_stopped(&mut self, pid: Tid, node: NodeIndex, reason: &str) -> Result<(), String> {
+        if let Some(why) = self.shares_memory(pid) {
+            return Err(why);
         }
-        let (Ok(()), Some(away)) = (&result, &mut self.elsewhere.node) else {
+        let (threads, unfinished, mut result) = self.stop_and_put_down(pid);
+        let away = self.elsewhere.nodes.get(node);
+        if away.is_none() {
+            result = Err("no link to the node".into());
+        }
+        let (Ok(()), Some(away)) = (&result, away) else {
             for stopped in threads {
                 self.go_on_at_home(stopped, &unfinished);
             }
@@ -391,140 +429,5 @@ impl Supervisor {
         };
         let sent = away.send_out(pid, threads, false, reason, &unfinished);
         self.sent(pid, sent, &unfinished)
-    }
-
-    /// Which threads sleep; to be asked before they are stopped.
-    fn asleep(&self, pid: Tid) -> HashMap<Tid, Asleep> {
-        let threads = self.table.processes.get(&pid).map_or(&[][..], |process| &process.threads);
-        threads.iter().filter_map(|tid| Some((*tid, clock::asleep(*tid)?))).collect()
-    }
-
-    /// Stops all threads of a process at home, leader first: those that stopped, and why not all did.
-    fn stop_process(&mut self, pid: Tid) -> (Vec<Stopped>, Result<(), String>) {
-        let mut stopped = Vec::new();
-        let result = self.stop_threads(pid, &mut stopped);
-        (stopped, result)
-    }
-
-    fn stop_threads(&mut self, pid: Tid, stopped: &mut Vec<Stopped>) -> Result<(), String> {
-        let Some(process) = self.table.processes.get(&pid) else { return Err("it has ended".into()) };
-        let execs = process.execs;
-        let mut tids = process.threads.clone();
-        tids.sort_by_key(|tid| *tid != pid);
-        for tid in &tids {
-            match self.table.threads.get(tid).map(|thread| &thread.state) {
-                Some(ThreadState::Running(running)) => drop(running.interrupt()),
-                Some(ThreadState::Listening(_)) => return Err("it is stopped".into()),
-                _ => return Err("one of its threads is held".into()),
-            }
-        }
-        let until = Instant::now() + STOP_TIMEOUT;
-        for tid in &tids {
-            stopped.push(self.stop_thread(*tid, until)?);
-        }
-        let process = self.table.processes.get(&pid);
-        let same = process.is_some_and(|p| p.execs == execs && p.threads.len() == stopped.len());
-        if same { Ok(()) } else { Err("it changed meanwhile".into()) }
-    }
-
-    /// Waits for a thread that was interrupted. Other stops that come first are handled as ever.
-    fn stop_thread(&mut self, tid: Tid, until: Instant) -> Result<Stopped, String> {
-        self.stopping = Some(tid);
-        let stopped = self.await_stop(tid, until);
-        self.stopping = None;
-        stopped
-    }
-
-    fn await_stop(&mut self, tid: Tid, until: Instant) -> Result<Stopped, String> {
-        loop {
-            match wait::next_of_thread(tid, |tid, event| self.before_reaping(tid, event)) {
-                Ok(Some((_, Event::Stopped(Stop::Interrupt), _))) => {
-                    let stopped = Running::attached(tid).stopped();
-                    // It may have to stay: then its call must not end for our interrupt.
-                    if self.table.threads.get(&tid).is_some_and(|thread| !thread.group_stopped) {
-                        self.repair(&stopped, 0);
-                    }
-                    return Ok(stopped);
-                }
-                Ok(Some((_, event, _))) => {
-                    self.report(tid, event);
-                    if event == Event::Stopped(Stop::Syscall)
-                        && let Some(ThreadState::Running(running)) =
-                            self.table.threads.get(&tid).map(|thread| &thread.state)
-                    {
-                        // That stop may have taken the place of ours. ESRCH: killed meanwhile.
-                        running.interrupt().ok();
-                    }
-                    if !matches!(event, Event::Stopped(_)) {
-                        return Err("a thread of it has ended".into());
-                    }
-                }
-                Ok(None) if Instant::now() < until => {
-                    // Its stop signals this process: nothing to do but to let it run.
-                    rustix::thread::sched_yield();
-                }
-                Ok(None) => return Err("one of its threads sleeps and cannot be stopped".into()),
-                Err(_) => return Err("a thread of it has ended".into()),
-            }
-        }
-    }
-
-    /// `mosix migrate`.
-    pub(super) fn migrate(&mut self, ticket: Ticket, pid: Tid, to: &str) {
-        let name = self.elsewhere.node.as_ref().map(|away| away.name().to_string());
-        let result = match (to, &name) {
-            ("home", Some(_)) => {
-                let asked = self
-                    .elsewhere
-                    .node
-                    .as_mut()
-                    .is_some_and(|away| away.bring(pid, "asked for by `mosix migrate`", None));
-                if asked { Ok(()) } else { Err("not possible: it is moving already".to_string()) }
-            }
-            (to, Some(name)) if to == name => {
-                if let Some(process) = self.table.processes.get_mut(&pid) {
-                    process.stay = None;
-                }
-                let sent = self.send_running(pid, "asked for by `mosix migrate`");
-                sent.map_err(|why| format!("not possible: {why}"))
-            }
-            _ => Err(format!("not possible: no link to {to}")),
-        };
-        match result {
-            Ok(()) => {
-                self.elsewhere.waiting.push((pid, ticket));
-                self.away_actions();
-            }
-            Err(why) => {
-                self.away_actions();
-                self.reply(ticket, &Reply::Failed(why));
-            }
-        }
-    }
-
-    /// Takes the node's counts into the report.
-    pub(super) fn count_away(&mut self) {
-        let Some(away) = &self.elsewhere.node else { return };
-        self.stats.calls.local = away.counts.local;
-        self.stats.calls.forwarded = away.counts.forwarded;
-        self.stats.calls.gone_home =
-            away.counts.gone_home.iter().map(|(reason, count)| (reason.clone(), *count)).collect();
-        self.stats.cpu_seconds.remote = away.counts.remote_cpu_s;
-        let (sent, received) = away.link().bytes();
-        self.stats.bytes = crate::stats::Bytes { sent, received };
-    }
-
-    /// Says farewell to the node.
-    pub(super) fn leave_node(&mut self) {
-        if let Some(mut away) = self.elsewhere.node.take() {
-            away.farewell();
-        }
-    }
-
-    /// Begins to watch the link.
-    pub(super) fn watch_node(&mut self, away: Away) -> std::io::Result<()> {
-        self.events.add(away.link().fd(), Source::Link)?;
-        self.elsewhere.node = Some(away);
-        Ok(())
     }
 }

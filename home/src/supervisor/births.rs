@@ -56,9 +56,7 @@ impl Supervisor {
                 // A child's image is its maker's, and so is the reason for which it may not move.
                 let stay = self.table.processes.get(&maker).and_then(|process| process.stay.clone());
                 self.table.add_process(tid, maker, stay, state);
-                if let Some(away) = &mut self.elsewhere.node {
-                    away.born(tid);
-                }
+                self.elsewhere.shared.born(tid);
             }
         }
         if let Some(thread) = self.table.threads.get_mut(&tid) {

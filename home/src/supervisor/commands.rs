@@ -53,7 +53,10 @@ impl Supervisor {
             Command::Migrate { pid, to } => {
                 let reply = match self.table.processes.get(&pid) {
                     None => Reply::Failed(format!("{pid} is not a managed process")),
-                    Some(process) if to == process.place.to_string() => Reply::Done,
+                    Some(process) if to == process.place.to_string() => {
+                        self.stop_copy(pid, "it is to stay");
+                        Reply::Done
+                    }
                     Some(process) if process.stay == Some(StayReason::Asked) => {
                         Reply::Failed(format!("not possible: {}", StayReason::Asked))
                     }

@@ -126,6 +126,7 @@ impl Supervisor {
             trace.executed(at.tid(), former);
         }
         self.table.keep_only_leader(at.tid());
+        self.stop_copy(at.tid(), "it is another program now");
         if let Some(leader) = self.table.threads.get_mut(&at.tid()) {
             leader.group_stopped = false;
             leader.repair = None;

@@ -26,6 +26,7 @@ impl Supervisor {
         }
         if let Ok(time) = clock::process_cpu_time(tid) {
             self.stats.cpu_seconds.home += time.as_secs_f64();
+            self.tell_end(tid, time);
         }
         self.on_process_end(tid, event);
         if (self.table.processes.len() == 1 || tid == INIT)
@@ -68,7 +69,11 @@ impl Supervisor {
             self.on_thread_end(tid);
             self.table.remove_thread(tid);
         } else {
-            self.answer_waiting(tid, &Reply::Failed("not possible: it has ended".into()));
+            self.forget_moves(tid);
+            let ended = "it has ended";
+            if self.answer_askers(tid, &Reply::Failed(format!("not possible: {ended}"))) {
+                self.tell_place(tid, Some(ended.into()));
+            }
         }
     }
 }

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use rustix::event::{Timespec, epoll};
 
+use super::NodeIndex;
+
 /// Something that may become ready. Add a variant and its token for a new kind of descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -15,8 +17,10 @@ pub enum Source {
     ControlListener,
     /// A connection on the control socket, by its number.
     ControlClient(u32),
-    /// The link to the node.
-    Link,
+    /// The daemon has said something.
+    Daemon,
+    /// The link to a node.
+    Link(NodeIndex),
 }
 
 impl Source {
@@ -25,7 +29,8 @@ impl Source {
         match self {
             Source::Signals => 0,
             Source::ControlListener => 1,
-            Source::Link => 3,
+            Source::Daemon => 4,
+            Source::Link(NodeIndex(node)) => 3 | u64::from(node) << 32,
             Source::ControlClient(client) => 2 | u64::from(client) << 32,
         }
     }
@@ -36,7 +41,8 @@ impl Source {
             0 => Some(Source::Signals),
             1 => Some(Source::ControlListener),
             2 => Some(Source::ControlClient(number)),
-            3 => Some(Source::Link),
+            3 => Some(Source::Link(NodeIndex(number))),
+            4 => Some(Source::Daemon),
             _ => None,
         }
     }
@@ -91,7 +97,9 @@ mod tests {
 
     #[test]
     fn tokens_go_both_ways() {
-        for source in [Source::Signals, Source::ControlListener, Source::ControlClient(77), Source::Link] {
+        let link = Source::Link(NodeIndex(7));
+        let control = [Source::ControlListener, Source::ControlClient(77)];
+        for source in [Source::Signals, Source::Daemon, link].into_iter().chain(control) {
             assert_eq!(Source::of_token(source.token()), Some(source));
         }
     }

@@ -45,5 +45,7 @@ impl Supervisor {
     pub(super) fn on_thread_end(&mut self, _tid: Tid) {}
 
     /// A process has ended and is not reaped: its parent cannot see its end before this returns.
-    pub(super) fn on_process_end(&mut self, _pid: Tid, _event: Event) {}
+    pub(super) fn on_process_end(&mut self, pid: Tid, _event: Event) {
+        self.stop_copy(pid, "it has ended");
+    }
 }

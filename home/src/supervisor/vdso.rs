@@ -4,7 +4,7 @@ use tracee::inject::{InjectError, is_half_way, postpone};
 use tracee::{Event, Running, Stopped, Tid, signal};
 
 use super::Supervisor;
-use crate::away::Away;
+use crate::process::StayReason;
 use crate::procfs;
 
 impl Supervisor {
@@ -15,13 +15,15 @@ impl Supervisor {
     ///
     /// A fault is left where it is: a clock has been read by the time that it is stored.
     pub(super) fn leave_vdso(&mut self, at: &Stopped, number: i32) -> bool {
-        let Some(bytes) = self.elsewhere.node.as_ref().map(Away::vdso_bytes) else { return false };
         let (tid, bit) = (at.tid(), signal::bit(number.clamp(1, 64)));
         let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return false };
         let Some(process) = self.table.processes.get_mut(&pid) else { return false };
+        if process.stay == Some(StayReason::Asked) {
+            return false;
+        }
         process.vdso = process.vdso.or_else(|| procfs::vdso(tid));
         let Some(start) = process.vdso else { return false };
-        let range = (start, start + bytes);
+        let range = (start, start + self.vdso_bytes());
         if signal::FAULTS & bit != 0
             || !is_half_way(at, range)
             || procfs::caught_signals(tid).is_none_or(|caught| caught & bit == 0)

@@ -72,7 +72,11 @@ impl Agent {
         let presented = connection.supervisor.is_some();
         match request {
             Request::Supervisor { version, advice } => self.on_supervisor(client, version, &advice),
-            Request::Place { .. } | Request::Jobs { .. } | Request::Ended { .. } | Request::Moved { .. }
+            Request::Wish { .. }
+            | Request::Place { .. }
+            | Request::Jobs { .. }
+            | Request::Ended { .. }
+            | Request::Moved { .. }
                 if !presented =>
             {
                 self.fail(client.id, "present yourself as a supervisor first");
@@ -81,6 +85,7 @@ impl Agent {
             Request::Jobs { jobs } => self.on_jobs(client.id, jobs),
             Request::Ended { job } => self.on_ended((client.id, job.pid), job),
             Request::Moved { pid, place, failed } => self.on_moved(client.id, pid, place, failed),
+            Request::Wish { pid, node } => self.on_wish((client.id, pid), &node),
             Request::Nodes => {
                 let lines = self.node_lines();
                 self.reply(client.id, Reply::Nodes(lines));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cluster::Name;
-use cluster::placement::{Decision, Eviction, Home, Job, Leaving, Place, Why};
+use cluster::placement::{Advice, Decision, Eviction, Home, Job, Leaving, Place, Why};
 use wire::local::{self, Reply, Target};
 
 use super::jobs::{Tracked, place};
@@ -30,6 +30,8 @@ enum Occasion {
     Gain,
     /// It must leave where it is.
     Leaves,
+    /// Its user wants it there.
+    Wish,
 }
 
 impl Agent {
@@ -116,6 +118,10 @@ impl Agent {
         let Some(key) = key else { return false };
         let why = decision.why.to_string();
         match (decision.place, decision.offer) {
+            // A decision to stay is none to move.
+            (Place::Home, _) if self.jobs.get(&key).is_some_and(|tracked| tracked.job.place == "home") => {
+                false
+            }
             (Place::Home, _) => self.order_move(key, None, why),
             (Place::Node(node), Some(offer)) => {
                 if let Some(tracked) = self.jobs.get_mut(&key) {
@@ -125,6 +131,30 @@ impl Agent {
                 true
             }
             (Place::Node(_), None) => false,
+        }
+    }
+
+    /// A user wants a process on a node. The node is asked, whatever it costs there.
+    pub(super) fn on_wish(&mut self, key: JobKey, node: &str) {
+        let refuse = |agent: &mut Agent, why: String| {
+            agent.reply(key.0, Reply::Refused { pid: key.1, why });
+        };
+        let Some(name) = self.member(node).map(|member| member.name.clone()) else {
+            return refuse(self, format!("{node} is no node of this cluster that is up (see mosix nodes)"));
+        };
+        let Some(tracked) = self.jobs.get(&key) else {
+            return refuse(self, "mosixd does not know it yet: try again in a second".into());
+        };
+        let mut seen = tracked.seen(self.now(), false);
+        seen.advice = Advice { on: Some(name), memory_mib: seen.advice.memory_mib, ..Advice::default() };
+        seen.held = None;
+        let tasks = self.home_tasks();
+        let decision =
+            self.decide(tasks, |balancer, home, bulletin, rng| balancer.place(home, bulletin, &seen, rng));
+        let why = decision.as_ref().map_or_else(String::new, |decision| decision.why.to_string());
+        let goes = decision.is_some_and(|decision| self.carry_out(decision, Occasion::Wish));
+        if !goes {
+            refuse(self, format!("{node} cannot take it: {why}"));
         }
     }
 
@@ -178,7 +208,7 @@ impl Agent {
     fn on_accepted(&mut self, asked: Asked) {
         match asked.occasion {
             Occasion::Exec(_) => self.answer_place(asked.key, Some(&asked.node), asked.why),
-            Occasion::Gain | Occasion::Leaves => {
+            Occasion::Gain | Occasion::Leaves | Occasion::Wish => {
                 self.order_move(asked.key, Some(&asked.node), asked.why);
             }
         }
@@ -191,13 +221,15 @@ impl Agent {
                 self.place_held(asked.key, before + 1)
             }
             Occasion::Exec(_) => self.answer_place(asked.key, None, format!("stays: {why}")),
-            Occasion::Gain | Occasion::Leaves => {
+            Occasion::Gain | Occasion::Leaves | Occasion::Wish => {
                 let Some(tracked) = self.jobs.get_mut(&asked.key) else { return };
                 tracked.moving = None;
                 tracked.why = format!("was to go to {}, but {why}", asked.node);
                 if asked.occasion == Occasion::Leaves {
                     let from = tracked.job.place.clone();
                     self.order_move(asked.key, None, format!("from {from} to home: {why}"));
+                } else if asked.occasion == Occasion::Wish {
+                    self.reply(asked.key.0, Reply::Refused { pid: asked.key.1, why: why.to_owned() });
                 }
             }
         }
