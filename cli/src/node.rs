@@ -82,6 +82,6 @@ fn serve(listener: &mut Listener, node: &Identity) -> u8 {
     if link.wait_established(CONNECT_TIMEOUT).is_err() {
         return 1;
     }
-    let served = remote::serve(link, LOOPBACK, &remote::Cache::default_dir(), Priority::Own);
-    u8::from(served.is_err())
+    let (cache, alone) = (remote::Cache::default_dir(), Box::new(remote::Alone));
+    u8::from(remote::serve(link, LOOPBACK, &cache, Priority::Own, alone).is_err())
 }

@@ -40,6 +40,18 @@ mod kind {
     pub(super) const WELCOME: u8 = 3;
 }
 
+/// Whom a datagram says it is from, where its kind says that: membership messages and introductions do, records are passed on by
+/// anybody. The caller compares it with what it knows of the sender before it hands the datagram in, so that no member
+/// speaks for another.
+pub fn claimed_sender(datagram: &[u8]) -> Option<Name> {
+    let (kind, body) = datagram.split_first()?;
+    // A membership message begins with its header, and that with the sender, as foca's Header has it.
+    matches!(*kind, kind::SWIM | kind::HELLO | kind::WELCOME)
+        .then(|| postcard::take_from_bytes::<NodeId>(body).ok())
+        .flatten()
+        .map(|(id, _)| id.name)
+}
+
 /// What a node is told.
 #[derive(Debug, Clone)]
 pub enum Input<'a> {
@@ -163,6 +175,11 @@ impl Cluster {
     /// This node's load, once it has been measured.
     pub fn load(&self) -> Option<&OwnLoad> {
         self.load.as_ref()
+    }
+
+    /// All that placement looks at, once this node's load has been measured: it and the distances, and the bulletin to charge.
+    pub fn placing(&mut self) -> Option<(&OwnLoad, &Latencies, &mut Bulletin)> {
+        Some((self.load.as_ref()?, &self.latencies, &mut self.bulletin))
     }
 
     /// Datagrams that made no sense.

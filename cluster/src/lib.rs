@@ -26,7 +26,7 @@ pub mod speed;
 mod swim;
 
 pub use bulletin::Bulletin;
-pub use cluster::{Cluster, Input, MAX_DATAGRAM_BYTES, Output};
+pub use cluster::{Cluster, Input, MAX_DATAGRAM_BYTES, Output, claimed_sender};
 pub use load::{LoadSample, Own, OwnLoad};
 pub use name::{Name, NodeId};
 pub use policy::Policy;

@@ -136,3 +136,21 @@ proptest! {
         prop_assert!(sizes.max().unwrap_or(0) <= MAX_DATAGRAM_BYTES);
     }
 }
+
+#[test]
+fn who_speaks_is_read_from_what_says_it() {
+    let (mut a, mut b) = (node("a", 1), node("b", 2));
+    let to_b = talk(&mut a, &mut b, 4);
+    let mut named = 0;
+    for datagram in &to_b {
+        // The kinds of the protocol: membership, records, hello, welcome.
+        let sender = cluster::claimed_sender(datagram);
+        let says = datagram[0] != 1;
+        assert_eq!(sender.is_some(), says, "kind {}", datagram[0]);
+        assert!(sender.is_none_or(|name| name.as_str() == "a"));
+        named += usize::from(says);
+    }
+    assert!(named > 2 && named < to_b.len());
+    assert_eq!(cluster::claimed_sender(&[]), None);
+    assert_eq!(cluster::claimed_sender(&[0, 200]), None);
+}

@@ -1,23 +1,26 @@
-//! The daemon's own process: it listens, makes a process for each session, and sees to their ends.
+//! The session server: it listens, makes a process for each session, sees to their ends, and carries word between them and
+//! the agent.
 //!
-//! A session is a process of its own: it traces its bodies from its only thread, its fault is its own, and its end
-//! ends all that it holds. It ends with the daemon too, whatever the daemon's end is (PR_SET_PDEATHSIG).
+//! It is a process of its own because it forks, which one with a runtime's threads could not do safely. A session is a
+//! process of its own: it traces its bodies from its only thread, its fault is its own, and its end ends all that it
+//! holds. It ends with the session server too, and that with the agent, whatever their ends are (PR_SET_PDEATHSIG).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 use tracee::signals::Signals;
 use tracee::wait;
 use tracee::{Event, Tid, launch, signal};
+use wire::identity::RevokedFile;
 use wire::{Identity, Incoming, LinkError, Listener};
 
+use crate::talk::{End, FromSession, Taken, ToAgent, ToServer, ToSession};
 use crate::{log, session};
 
 /// Sessions that are told that there are too many: processes above the limit, for a moment each. Peers beyond
@@ -33,68 +36,96 @@ const RETRY: Duration = Duration::from_millis(200);
 /// What a session needs to know.
 pub(crate) struct Settings {
     pub(crate) identity: Identity,
+    /// Where it and the list of those who were removed from the cluster are.
+    pub(crate) identity_dir: PathBuf,
     pub(crate) name: String,
     pub(crate) cache: PathBuf,
     pub(crate) max_sessions: usize,
 }
 
-/// What only the daemon's own process holds; a session's process closes it.
+/// What only the session server holds; a session's process closes it.
 struct Own {
     listener: Listener,
     signals: Signals,
+    agent: End,
     sessions: HashMap<Tid, Running>,
 }
 
 /// A session's process.
 struct Running {
     peer: SocketAddr,
-    /// Gives a byte when the peer has shown its certificate, and ends with the process.
-    news: Option<OwnedFd>,
+    /// None when it has closed it: it is about to end.
+    end: Option<End>,
 }
 
 pub(crate) struct Daemon {
     settings: Settings,
+    revoked: RevokedFile,
+    /// Why no process may come that is not here, if so.
+    closed: Option<String>,
     /// None in a session's process.
     own: Option<Own>,
 }
 
+/// Binds the port for sessions.
+pub(crate) fn listen(address: SocketAddr) -> Result<Listener> {
+    Listener::bind(address).map_err(|error| match error {
+        LinkError::Socket(_, rustix::io::Errno::ADDRINUSE) => {
+            anyhow::anyhow!("{address} is in use: another mosixd runs there, or choose another --listen")
+        }
+        error => anyhow::anyhow!("cannot listen on {address}: {error}"),
+    })
+}
+
 impl Daemon {
-    pub(crate) fn open(address: SocketAddr, settings: Settings) -> Result<Daemon> {
-        let listener = Listener::bind(address).map_err(|error| match error {
-            LinkError::Socket(_, rustix::io::Errno::ADDRINUSE) => {
-                anyhow::anyhow!("{address} is in use: another mosixd runs there, or choose another --listen")
-            }
-            error => anyhow::anyhow!("cannot listen on {address}: {error}"),
-        })?;
-        let wanted = [Signal::CHILD, Signal::TERM, Signal::INT].map(Signal::as_raw);
+    pub(crate) fn new(listener: Listener, agent: End, settings: Settings) -> Result<Daemon> {
+        // Those that end a daemon are the agent's to take, also if a terminal sends them to all of its processes.
+        let wanted = [Signal::CHILD, Signal::TERM, Signal::INT, Signal::HUP].map(Signal::as_raw);
         let signals = Signals::open(&wanted).map_err(std::io::Error::from).context("signalfd")?;
-        let own = Own { listener, signals, sessions: HashMap::new() };
-        Ok(Daemon { settings, own: Some(own) })
+        let own = Own { listener, signals, agent, sessions: HashMap::new() };
+        let revoked = RevokedFile::open(&settings.identity_dir, &settings.identity)?;
+        Ok(Daemon { settings, revoked, closed: None, own: Some(own) })
     }
 
-    /// Serves until SIGTERM or SIGINT.
+    /// Serves until the agent says stop, or is gone.
     pub(crate) fn work(&mut self) -> Result<()> {
-        if let Some(own) = &self.own {
-            let identity = self.settings.identity.name();
-            log::line(format_args!(
-                "node {} of cluster {} listens on {}",
-                self.settings.name,
-                identity.cluster,
-                own.listener.local_addr()?
-            ));
-        }
         while let Some(own) = &mut self.own {
             own.sleep()?;
-            let came = own.signals.take();
+            own.signals.take();
+            own.hear_sessions();
             own.reap();
-            own.hear_news();
-            if came & (bit(Signal::TERM) | bit(Signal::INT)) != 0 {
-                own.stop();
+            if !self.obey() {
+                if let Some(own) = &mut self.own {
+                    own.stop();
+                }
                 break;
             }
             self.accept();
         }
         Ok(())
+    }
+
+    /// Takes the agent's word. False: it is time to stop.
+    fn obey(&mut self) -> bool {
+        while let Some(own) = &mut self.own {
+            match own.agent.take() {
+                Taken::Message(ToServer::Doors { session: None, closed }) => {
+                    for running in own.sessions.values_mut() {
+                        running.tell(&ToSession::Doors(closed.clone()));
+                    }
+                    self.closed = closed;
+                }
+                Taken::Message(ToServer::Doors { session: Some(session), closed }) => {
+                    own.tell(session, &ToSession::Doors(closed));
+                }
+                Taken::Message(ToServer::Evict { session, pid, why }) => {
+                    own.tell(session, &ToSession::Evict(pid, why));
+                }
+                Taken::Message(ToServer::Stop) | Taken::Gone => return false,
+                Taken::Nothing => return true,
+            }
+        }
+        true
     }
 
     fn accept(&mut self) {
@@ -103,7 +134,7 @@ impl Daemon {
                 Ok(Some(incoming)) => self.begin(incoming),
                 Ok(None) => return,
                 Err(error) => {
-                    log::line(format_args!("cannot take a session: {error}"));
+                    log::warn("session-not-taken", &[("why", &error)]);
                     return std::thread::sleep(RETRY);
                 }
             }
@@ -112,58 +143,84 @@ impl Daemon {
 
     fn begin(&mut self, incoming: Incoming) {
         let Some(running) = self.own.as_ref().map(|own| own.sessions.len()) else { return };
+        // The agent writes what it hears. What cannot be read it says; the last list holds.
+        let _ = self.revoked.refresh();
         let peer = incoming.peer();
         let most = self.settings.max_sessions;
         if running >= most + MAX_REFUSING {
-            return log::line(format_args!(
-                "refused {peer}: {running} sessions are open (--max-sessions {most})"
-            ));
+            return log::warn("session-refused", &[("address", &peer), ("open", &running), ("max", &most)]);
         }
-        let (news, told) = match pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) {
+        let (end, theirs) = match End::pair() {
             Ok(ends) => ends,
-            Err(error) => return log::line(format_args!("cannot take a session of {peer}: {error}")),
+            Err(error) => return log::warn("session-not-taken", &[("address", &peer), ("why", &error)]),
         };
         // In the parent, fork drops what the child takes along.
         let forked = launch::fork(|| {
             self.own = None;
-            session::run(incoming, told, &self.settings, running >= most)
+            session::run(incoming, theirs, self.closed.take(), &self.settings, running >= most)
         });
         let Some(own) = &mut self.own else { return };
         match forked {
             Ok(pid) => {
-                own.sessions.insert(pid, Running { peer, news: Some(news) });
+                own.sessions.insert(pid, Running { peer, end: Some(end) });
             }
-            Err(errno) => log::line(format_args!("cannot fork a session for {peer}: {errno}")),
+            Err(errno) => log::warn("session-not-taken", &[("address", &peer), ("why", &errno)]),
+        }
+    }
+}
+
+impl Running {
+    fn tell(&mut self, message: &ToSession) {
+        if let Some(end) = &mut self.end {
+            end.send(message);
         }
     }
 }
 
 impl Own {
     /// Until something is there to do.
-    fn sleep(&self) -> Result<()> {
+    fn sleep(&mut self) -> Result<()> {
+        let flags =
+            |end: &End| if end.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let mut fds = vec![
             PollFd::from_borrowed_fd(self.listener.fd(), PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.agent.as_fd(), flags(&self.agent)),
         ];
-        let news = self.sessions.values().filter_map(|session| session.news.as_ref());
-        fds.extend(news.map(|news| PollFd::from_borrowed_fd(news.as_fd(), PollFlags::IN)));
+        let ends = self.sessions.values().filter_map(|session| session.end.as_ref());
+        fds.extend(ends.map(|end| PollFd::from_borrowed_fd(end.as_fd(), flags(end))));
         match poll(&mut fds, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(error).context("poll"),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("poll"),
+        }
+        self.agent.flush();
+        self.sessions.values_mut().filter_map(|session| session.end.as_mut()).for_each(End::flush);
+        Ok(())
+    }
+
+    fn tell(&mut self, session: Tid, message: &ToSession) {
+        // It may have ended meanwhile.
+        if let Some(running) = self.sessions.get_mut(&session) {
+            running.tell(message);
         }
     }
 
-    /// Who has shown a certificate no longer counts as a stranger.
-    fn hear_news(&mut self) {
-        for session in self.sessions.values_mut() {
-            let Some(news) = &session.news else { continue };
-            let mut byte = [0];
-            match rustix::io::read(news, &mut byte) {
-                Err(rustix::io::Errno::AGAIN) => continue,
-                Ok(1) => self.listener.settled(session.peer),
-                _ => {}
+    fn hear_sessions(&mut self) {
+        for (pid, running) in &mut self.sessions {
+            while let Some(end) = &mut running.end {
+                match end.take() {
+                    Taken::Message(FromSession::Began(peer)) => {
+                        // Who has shown a certificate no longer counts as a stranger.
+                        self.listener.settled(running.peer);
+                        self.agent.send(&ToAgent::Began { session: *pid, peer });
+                    }
+                    Taken::Message(FromSession::Guests(guests)) => {
+                        self.agent.send(&ToAgent::Guests { session: *pid, guests });
+                    }
+                    Taken::Nothing => break,
+                    Taken::Gone => running.end = None,
+                }
             }
-            session.news = None;
         }
     }
 
@@ -172,18 +229,19 @@ impl Own {
         while let Ok(Some((pid, event, _))) = wait::poll(-1) {
             let Some(session) = self.sessions.remove(&pid) else { continue };
             self.listener.settled(session.peer);
+            self.agent.send(&ToAgent::Ended { session: pid });
             if let Event::Killed { signal, .. } = event {
-                log::line(format_args!(
-                    "session {pid} of {} was killed by signal {signal}; what computed in it is gone",
-                    session.peer
-                ));
+                log::warn(
+                    "session-killed",
+                    &[("session", &pid), ("address", &session.peer), ("signal", &signal)],
+                );
             }
         }
     }
 
     /// Ends every session.
     fn stop(&mut self) {
-        log::line(format_args!("stopping, with {} sessions open", self.sessions.len()));
+        log::info("sessions-end", &[("open", &self.sessions.len())]);
         let until = Instant::now() + STOP_TIMEOUT;
         self.tell_all(Signal::TERM);
         while !self.sessions.is_empty() {
@@ -206,8 +264,4 @@ impl Own {
             signal::kill(*pid, what.as_raw()).ok();
         }
     }
-}
-
-fn bit(signal: Signal) -> u64 {
-    1 << (signal.as_raw() - 1)
 }

@@ -1,11 +1,140 @@
-//! Lines on standard error.
+//! One line an event on standard error: level, event, then `key=value` pairs. A value with spaces or quotes is quoted as in JSON.
 
-use std::fmt::Arguments;
+use std::fmt::{Display, Write as _};
 use std::io::Write;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Writes one line, whole, so that those of several processes do not mix.
-pub(crate) fn line(text: Arguments<'_>) {
-    let line = format!("mosixd: {text}\n");
-    // Not eprintln: it panics when standard error is gone, and a daemon outlives its terminal.
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// The daemon cannot do what it is for.
+    Error,
+    /// Somebody should look.
+    Warn,
+    /// What happened.
+    Info,
+}
+
+impl Level {
+    fn word(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+        }
+    }
+
+    /// As syslog(3) numbers them.
+    fn priority(self) -> u8 {
+        match self {
+            Level::Error => 3,
+            Level::Warn => 4,
+            Level::Info => 6,
+        }
+    }
+}
+
+/// A name and its value.
+pub(crate) type Field<'a> = (&'static str, &'a dyn Display);
+
+/// What happened.
+pub(crate) fn info(event: &str, fields: &[Field<'_>]) {
+    write(Level::Info, event, fields);
+}
+
+/// Somebody should look.
+pub(crate) fn warn(event: &str, fields: &[Field<'_>]) {
+    write(Level::Warn, event, fields);
+}
+
+/// The daemon cannot do what it is for.
+pub(crate) fn error(event: &str, fields: &[Field<'_>]) {
+    write(Level::Error, event, fields);
+}
+
+/// A line as it is kept for those who ask what has happened.
+pub(crate) fn line(event: &str, fields: &[Field<'_>]) -> String {
+    format!("{} {}", timestamp(now_s()), body(event, fields))
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn write(level: Level, event: &str, fields: &[Field<'_>]) {
+    let mut line = if to_journal() {
+        // sd-daemon(3). The journal has the time and the program.
+        format!("<{}>", level.priority())
+    } else {
+        format!("{} mosixd ", timestamp(now_s()))
+    };
+    line += level.word();
+    line.push(' ');
+    line += &body(event, fields);
+    line.push('\n');
+    // Whole, so that lines of several processes do not mix. Not eprintln: it panics when standard error is gone, and a daemon
+    // outlives its terminal.
     let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+fn body(event: &str, fields: &[Field<'_>]) -> String {
+    let mut line = event.to_owned();
+    for (key, value) in fields {
+        let value = value.to_string();
+        let plain = !value.is_empty()
+            && value.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '"' && c != '\\');
+        // Writing to a String cannot fail.
+        let _ = if plain { write!(line, " {key}={value}") } else { write!(line, " {key}={value:?}") };
+    }
+    line
+}
+
+/// Whether standard error is a stream to the journal; systemd.exec(5), JOURNAL_STREAM.
+fn to_journal() -> bool {
+    static TO_JOURNAL: OnceLock<bool> = OnceLock::new();
+    *TO_JOURNAL.get_or_init(|| {
+        let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+        let named = stream
+            .split_once(':')
+            .and_then(|(device, inode)| Some((device.parse::<u64>().ok()?, inode.parse::<u64>().ok()?)));
+        let own = rustix::fs::fstat(std::io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        named.is_some() && named == own
+    })
+}
+
+/// Seconds since 1970 as RFC 3339 has them, in UTC.
+fn timestamp(seconds: u64) -> String {
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    // Days from March 1 of a year divisible by 400, so that leap days come last (Hinnant, chrono-compatible low-level
+    // date algorithms).
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_can_be_taken_apart_again() {
+        let line = body("refused", &[("peer", &"10.0.0.1:5"), ("why", &"no \"certificate\"\n")]);
+        assert_eq!(line, r#"refused peer=10.0.0.1:5 why="no \"certificate\"\n""#);
+        assert_eq!(body("stopping", &[("why", &"")]), r#"stopping why="""#);
+    }
+
+    #[test]
+    fn times_are_those_of_date() {
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(timestamp(951_827_696), "2000-02-29T12:34:56Z");
+        assert_eq!(timestamp(1_795_592_226), "2026-11-25T07:37:06Z");
+    }
 }

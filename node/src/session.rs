@@ -1,56 +1,95 @@
 //! The life of a session's process.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-use remote::{Priority, SessionError};
+use remote::{Guest, Order, Priority, SessionError};
 use wire::{HANDSHAKE_TIMEOUT, Incoming, Link, LinkError};
 
 use crate::daemon::Settings;
 use crate::log;
+use crate::talk::{End, FromSession, Taken, ToSession};
 
 /// The code with which a link is closed when there are too many sessions.
 const TOO_MANY: u32 = 2;
 
-/// Serves one peer and returns this process's exit status. `told` takes a byte when the peer has shown its
-/// certificate. With `refuse` the peer is only told that there are too many sessions.
-pub(crate) fn run(incoming: Incoming, told: OwnedFd, settings: &Settings, refuse: bool) -> u8 {
+/// The session server as the session knows it.
+struct Server {
+    end: End,
+    /// It has nothing more to say: it is gone, and this process is about to die.
+    silent: bool,
+    first: Option<Order>,
+}
+
+impl remote::Daemon for Server {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        (!self.silent).then(|| self.end.as_fd())
+    }
+
+    fn order(&mut self) -> Option<Order> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        match self.end.take() {
+            Taken::Message(ToSession::Doors(closed)) => Some(Order::Closed(closed)),
+            Taken::Message(ToSession::Evict(pid, why)) => Some(Order::Evict(pid, why)),
+            Taken::Nothing => None,
+            Taken::Gone => {
+                self.silent = true;
+                None
+            }
+        }
+    }
+
+    fn guests(&mut self, guests: &[Guest]) {
+        let guests = guests.iter().map(|guest| (guest.pid, guest.host, guest.memory_mib)).collect();
+        self.end.send(&FromSession::Guests(guests));
+    }
+}
+
+/// Serves one peer and returns this process's exit status. `closed` says why no process may come, if so. With `refuse` the
+/// peer is only told that there are too many sessions.
+pub(crate) fn run(
+    incoming: Incoming,
+    mut end: End,
+    closed: Option<String>,
+    settings: &Settings,
+    refuse: bool,
+) -> u8 {
     let address = incoming.peer();
     let mut link = match establish(incoming, settings) {
         Ok(link) => link,
-        Err(error @ LinkError::Refused(_)) => {
-            log::line(format_args!("{error}"));
-            return 1;
-        }
         Err(error) => {
-            log::line(format_args!("no session with {address}: {error}"));
+            log::warn("session-refused", &[("address", &address), ("why", &error)]);
             return 1;
         }
     };
-    // The daemon is there, or this process is about to die.
-    let _ = rustix::io::write(&told, b"e");
-    drop(told);
-    let peer = link.peer().map_or_else(|| address.to_string(), |name| format!("{name} ({address})"));
+    let Some(peer) = link.peer().cloned() else { return 1 };
+    end.send(&FromSession::Began(peer.clone()));
+    let pid = std::process::id();
     if refuse {
         let most = settings.max_sessions;
         link.close(
             TOO_MANY,
             &format!("it has its {most} sessions (mosixd --max-sessions); try another node"),
         );
-        log::line(format_args!("refused {peer}: {most} sessions are open (--max-sessions)"));
+        log::warn("session-refused", &[("peer", &peer), ("address", &address), ("max", &most)]);
         return 1;
     }
-    let pid = std::process::id();
-    log::line(format_args!("session {pid} of {peer} begins"));
+    log::info("session-begins", &[("session", &pid), ("peer", &peer), ("address", &address)]);
     let since = Instant::now();
-    let ended = remote::serve(link, &settings.name, &settings.cache, Priority::Guest);
-    let seconds = since.elapsed().as_secs_f64();
+    let server = Server { end, silent: false, first: Some(Order::Closed(closed)) };
+    let ended = remote::serve(link, &settings.name, &settings.cache, Priority::Guest, Box::new(server));
+    let seconds = format!("{:.1}", since.elapsed().as_secs_f64());
     let how = match &ended {
-        Ok(()) => String::new(),
-        Err(SessionError::Unfit(why)) => format!(" refused: {why}"),
-        Err(error) => format!(": {error}"),
+        Ok(()) => "home said goodbye".to_owned(),
+        Err(SessionError::Unfit(why)) => format!("refused: {why}"),
+        Err(error) => error.to_string(),
     };
-    log::line(format_args!("session {pid} of {peer} ended after {seconds:.1} s{how}"));
+    log::info(
+        "session-ends",
+        &[("session", &pid), ("peer", &peer), ("address", &address), ("seconds", &seconds), ("why", &how)],
+    );
     u8::from(ended.is_err())
 }
 

@@ -49,6 +49,9 @@ impl Session {
         (keys, dispositions, stale): (Vec<ThreadKey>, Dispositions, Vec<(u64, u64)>),
         replaces: Option<ProcessKey>,
     ) -> Result<(), SessionError> {
+        if let Some(why) = self.closed_to(replaces) {
+            return self.say(key, &FromBody::Refused(why));
+        }
         let mut used = None;
         if let Some(old) = replaces {
             used = self.used_until_exec(old)?;

@@ -7,6 +7,7 @@ mod build;
 mod cache;
 mod calls;
 mod cpu;
+mod daemon;
 mod hello;
 mod marshal;
 mod moves;
@@ -21,5 +22,6 @@ mod usage;
 mod vdso;
 
 pub use cache::Cache;
+pub use daemon::{Alone, Daemon, Guest, Order};
 pub use priority::Priority;
 pub use session::{SessionError, serve};

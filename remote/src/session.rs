@@ -24,6 +24,7 @@ use wire::{Channel, Link, LinkError};
 
 use crate::body::{Ask, Early, Phase, Process, State, Thread};
 use crate::cache::{Cache, Progress};
+use crate::daemon::{Daemon, Reports};
 use crate::hello::hello;
 use crate::nearness::Nearness;
 use crate::priority::Priority;
@@ -65,6 +66,7 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 8 << 20;
 struct Ready {
     link: bool,
     children: bool,
+    orders: bool,
 }
 
 /// A session's state.
@@ -93,11 +95,19 @@ pub(crate) struct Session {
     /// What the sandbox's group of tasks has.
     pub(crate) group_nice: i32,
     pub(crate) usage: Usage,
+    pub(crate) daemon: Box<dyn Daemon>,
+    pub(crate) reports: Reports,
 }
 
-/// Serves one home until it says farewell, the link is lost or SIGTERM comes. The calling process must have a single thread and no
-/// other children; it should end after this returns, and every body ends with it.
-pub fn serve(link: Link, name: &str, cache_dir: &Path, priority: Priority) -> Result<(), SessionError> {
+/// Serves one home until it says farewell, the link is lost or SIGTERM comes, as `daemon` orders. The calling process must
+/// have a single thread and no other children; it should end after this returns, and every body ends with it.
+pub fn serve(
+    link: Link,
+    name: &str,
+    cache_dir: &Path,
+    priority: Priority,
+    daemon: Box<dyn Daemon>,
+) -> Result<(), SessionError> {
     let signals =
         Signals::open(&[SIGCHLD, SIGTERM]).map_err(|errno| SessionError::System("signalfd", errno.into()))?;
     let cache = Cache::open(cache_dir).map_err(|error| SessionError::System("the content cache", error))?;
@@ -151,6 +161,8 @@ pub fn serve(link: Link, name: &str, cache_dir: &Path, priority: Priority) -> Re
         priority,
         group_nice: 0,
         usage: Usage::default(),
+        daemon,
+        reports: Reports::default(),
     };
     let ended = session.run(&signals);
     session.end_all();
@@ -216,13 +228,14 @@ pub(crate) fn send<T: Serialize>(link: &mut Link, channel: Channel, message: &T)
 
 impl Session {
     fn run(&mut self, children: &Signals) -> Result<(), SessionError> {
-        let mut ready = Ready { link: true, children: true };
+        let mut ready = Ready { link: true, children: true, orders: true };
         loop {
             self.turn(children, ready)?;
             let now = Instant::now();
             self.end_waits(now);
             self.tell_usage(now)?;
-            ready = self.sleep(children)?;
+            let report = self.report(now);
+            ready = self.sleep(children, report)?;
         }
     }
 
@@ -249,6 +262,10 @@ impl Session {
         if ready.link || self.link.deadline().is_some_and(|at| at <= Instant::now()) {
             self.link.drive(Instant::now())?;
         }
+        // Before home's messages: a node that has closed takes nothing that comes after.
+        if ready.orders {
+            self.obey()?;
+        }
         while let Some((channel, frame)) = self.link.recv() {
             self.on_frame(channel, &frame)?;
         }
@@ -260,9 +277,10 @@ impl Session {
             && self.threads.values().all(|thread| !matches!(thread.state, State::Running(..)))
     }
 
-    fn sleep(&mut self, children: &Signals) -> Result<Ready, SessionError> {
+    fn sleep(&mut self, children: &Signals, report: Option<Instant>) -> Result<Ready, SessionError> {
         let (now, mut wake) = (Instant::now(), self.link.deadline());
-        let others = self.nearness.until().into_iter().chain(self.waits.iter().map(|(at, _)| *at));
+        let waits = self.waits.iter().map(|(at, _)| *at);
+        let others = self.nearness.until().into_iter().chain(report).chain(waits);
         for until in others.chain(self.usage.due()) {
             wake = Some(wake.map_or(until, |wake| wake.min(until)));
         }
@@ -272,10 +290,17 @@ impl Session {
             tv_nsec: i64::from(timeout.subsec_nanos()),
         });
         let flags = if self.link.wants_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let mut fds = [PollFd::from_borrowed_fd(self.link.fd(), flags), PollFd::new(children, PollFlags::IN)];
+        let link = PollFd::from_borrowed_fd(self.link.fd(), flags);
+        let mut fds = [link, PollFd::new(children, PollFlags::IN), PollFd::new(children, PollFlags::empty())];
+        if let Some(orders) = self.daemon.fd() {
+            fds[2] = PollFd::from_borrowed_fd(orders, PollFlags::IN);
+        }
         let ready = match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) => Ready { link: !fds[0].revents().is_empty(), children: !fds[1].revents().is_empty() },
-            Err(rustix::io::Errno::INTR) => Ready { link: true, children: true },
+            Ok(_) => {
+                let [link, children, orders] = fds.map(|fd| !fd.revents().is_empty());
+                Ready { link, children, orders }
+            }
+            Err(rustix::io::Errno::INTR) => Ready { link: true, children: true, orders: true },
             Err(error) => return Err(SessionError::System("poll", error.into())),
         };
         if self.nearness.is_near() && (self.threads.len() != 1 || !ready.link && !ready.children) {

@@ -157,9 +157,28 @@ fn scheduled(who: &str) -> Option<(f64, u64)> {
     Some((field("se.exec_start")?.parse().ok()?, field("nr_voluntary_switches")?.parse().ok()?))
 }
 
+/// The day of the week (Monday is 0) and the hour by this machine's time zone, localtime(3).
+pub fn local_day_and_hour() -> (usize, u32) {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+    // SAFETY: an all-zero tm is valid.
+    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live locals of the right type.
+    unsafe { libc::localtime_r(&now, &mut parts) };
+    // tm_wday: Sunday is 0.
+    ((parts.tm_wday.clamp(0, 6) as usize + 6) % 7, parts.tm_hour.clamp(0, 23) as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hour_is_that_of_date() {
+        let date = std::process::Command::new("date").arg("+%u %H").output().unwrap();
+        let text = String::from_utf8(date.stdout).unwrap();
+        let (day, hour) = local_day_and_hour();
+        assert_eq!(text.trim(), format!("{} {hour:02}", day + 1));
+    }
 
     #[test]
     fn answers_for_a_zombie() {

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Programs remembered, at most; about 100 bytes each.
 const MAX_PROGRAMS: usize = 2048;
 /// Weight of the newest run.
@@ -14,7 +16,7 @@ const NEWEST: f64 = 0.25;
 const MAX_PROGRAM_BYTES: usize = 64;
 
 /// What one run of a program came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// CPU seconds, of a core of speed 1.
     pub cpu_s: f64,
@@ -24,15 +26,15 @@ pub struct Run {
     pub memory_mib: f64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Remembered {
     run: Run,
     runs: u32,
     last_use: u64,
 }
 
-/// What programs have needed so far.
-#[derive(Debug, Clone, Default)]
+/// What programs have needed so far. It serializes so that it outlives its daemon.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct History {
     programs: BTreeMap<String, Remembered>,
     uses: u64,

@@ -1,0 +1,331 @@
+//! This machine's processes, as their supervisors report them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cluster::Name;
+use cluster::placement::{self, Kind, Place, Run};
+use wire::local;
+
+use super::{Agent, JobKey};
+
+/// Calls are counted over so much CPU time before their rate says something, in seconds.
+const RATE_CPU_S: f64 = 0.2;
+/// The latest interval counts by so much.
+const RATE_NEWEST: f64 = 0.5;
+/// A supervisor that has not said what became of a move in this time will not.
+const MOVE_TIMEOUT: Duration = Duration::from_secs(60);
+/// After a move that failed a process is left alone for so long.
+const FAILED_REST: Duration = Duration::from_secs(3);
+/// A process that was let go at home and has not run since is looked for, for so long.
+const STARTING: Duration = Duration::from_secs(2);
+
+/// A process of this home.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) uid: u32,
+    pub(super) job: local::Job,
+    pub(super) advice: placement::Advice,
+    pub(super) locked: bool,
+    /// Moves by the balancer's choice.
+    pub(super) moves: u32,
+    /// It is held at its exec until this is decided.
+    pub(super) placing: bool,
+    /// It was told to go there, at that time.
+    pub(super) moving: Option<(Place, Duration)>,
+    /// The last decision, in one line.
+    pub(super) why: String,
+    /// CPU seconds of a core of speed 1, since its exec.
+    ran_s: f64,
+    most_mib: u32,
+    since: Duration,
+    calls: Calls,
+    rests_until: Duration,
+    /// When it was let go at home.
+    started: Option<Duration>,
+}
+
+/// Forwarded calls per CPU second.
+#[derive(Debug, Default)]
+struct Calls {
+    rate: Option<f64>,
+    /// CPU seconds and calls when counting began.
+    from: Option<(f64, u64)>,
+}
+
+impl Calls {
+    fn take(&mut self, cpu_s: f64, calls: Option<u64>) {
+        let (Some(calls), Some((from_s, from))) = (calls, self.from) else {
+            self.from = calls.map(|calls| (cpu_s, calls));
+            return;
+        };
+        if calls < from || cpu_s < from_s {
+            self.from = Some((cpu_s, calls));
+        } else if cpu_s - from_s >= RATE_CPU_S {
+            let rate = (calls - from) as f64 / (cpu_s - from_s);
+            self.rate = Some(self.rate.map_or(rate, |old| old + RATE_NEWEST * (rate - old)));
+            self.from = Some((cpu_s, calls));
+        }
+    }
+}
+
+/// Where a job says that it is. None: on a node that was named by its address, which is no name here.
+pub(super) fn place(text: &str) -> Option<Place> {
+    if text == "home" { Some(Place::Home) } else { Name::new(text).ok().map(Place::Node) }
+}
+
+impl Tracked {
+    pub(super) fn new(uid: u32, job: local::Job, advice: placement::Advice, now: Duration) -> Tracked {
+        let since = now.saturating_sub(seconds(job.here_s));
+        Tracked {
+            uid,
+            most_mib: job.memory_mib,
+            job,
+            advice,
+            locked: false,
+            moves: 0,
+            placing: false,
+            moving: None,
+            why: "not decided about yet".into(),
+            ran_s: 0.0,
+            since,
+            calls: Calls::default(),
+            rests_until: Duration::ZERO,
+            started: None,
+        }
+    }
+
+    /// It runs another program now.
+    pub(super) fn exec(&mut self, job: local::Job) {
+        self.job = job;
+        self.most_mib = self.job.memory_mib;
+        self.ran_s = 0.0;
+        self.calls = Calls::default();
+        self.moves = 0;
+        self.moving = None;
+    }
+
+    /// Takes what its supervisor says of it. `speed` is that of a core where it is.
+    fn update(&mut self, now: Duration, job: local::Job, speed: f64) {
+        self.ran_s += (job.cpu_s - self.job.cpu_s).max(0.0) * speed;
+        self.calls.take(job.cpu_s, job.calls);
+        self.most_mib = self.most_mib.max(job.memory_mib);
+        self.since = now.saturating_sub(seconds(job.here_s));
+        if self.moving.as_ref().is_some_and(|(_, since)| now.saturating_sub(*since) > MOVE_TIMEOUT) {
+            self.moving = None;
+        }
+        self.job = job;
+    }
+
+    /// A move has ended.
+    pub(super) fn moved(&mut self, now: Duration, to: String, failed: bool) {
+        self.moving = None;
+        if failed {
+            self.rests_until = now + FAILED_REST;
+        } else {
+            self.moves = self.moves.saturating_add(1);
+            self.since = now;
+        }
+        self.job.place = to;
+    }
+
+    /// It was let go at home.
+    pub(super) fn starts_at_home(&mut self, now: Duration) {
+        self.started = Some(now);
+    }
+
+    /// It was let go at home and has not run yet, so that no count of runnable tasks shows it.
+    pub(super) fn is_starting(&self, now: Duration) -> bool {
+        self.started.is_some_and(|at| now.saturating_sub(at) < STARTING)
+            && crate::probe::is_traced_and_stopped(self.job.pid)
+    }
+
+    /// As the balancer has it.
+    pub(super) fn seen(&self, now: Duration, stay: bool) -> placement::Job {
+        let at = place(&self.job.place);
+        let held = if at.is_none() {
+            Some("it is on a node that was named by its address")
+        } else if self.moving.is_some() {
+            Some("it is moving")
+        } else if self.job.stay.is_some() {
+            Some("the system holds it here")
+        } else if self.rests_until > now {
+            Some("its last move failed")
+        } else if stay && at == Some(Place::Home) && self.advice.on.is_none() {
+            Some("this home keeps its processes (mosix stay)")
+        } else {
+            None
+        };
+        placement::Job {
+            id: self.job.pid as u64,
+            program: self.job.program.clone(),
+            place: at.unwrap_or(Place::Home),
+            ran_s: self.ran_s,
+            calls_per_s: self.calls.rate,
+            memory_mib: self.job.memory_mib,
+            since: self.since,
+            moves: self.moves,
+            held,
+            advice: placement::Advice {
+                no_migrate: self.advice.no_migrate || self.locked,
+                ..self.advice.clone()
+            },
+        }
+    }
+
+    /// What this run came to, with the past's rate of calls where none was measured.
+    fn run(&self, past: Option<Run>) -> Run {
+        let calls_per_s = self.calls.rate.or(past.map(|run| run.calls_per_s)).unwrap_or(0.0);
+        Run { cpu_s: self.ran_s, calls_per_s, memory_mib: self.most_mib.into() }
+    }
+}
+
+fn seconds(s: f64) -> Duration {
+    Duration::try_from_secs_f64(s).unwrap_or_default()
+}
+
+/// What a user asked for, if the names in it can be some.
+pub(super) fn advice(given: &local::Advice) -> anyhow::Result<placement::Advice> {
+    let names = |given: &[String]| {
+        given.iter().map(|name| super::members::node_name(name)).collect::<anyhow::Result<Vec<Name>>>()
+    };
+    // What is named by its address needs no daemon's advice, and gets none.
+    let by_name = given.on.as_deref().filter(|on| !on.contains(':'));
+    Ok(placement::Advice {
+        no_migrate: given.no_migrate,
+        on: by_name.map(super::members::node_name).transpose()?,
+        nodes: names(&given.nodes)?,
+        exclude: names(&given.exclude)?,
+        labels: names(&given.labels)?,
+        kind: match (given.cpu_job, given.io_job) {
+            (true, _) => Kind::Cpu,
+            (_, true) => Kind::Io,
+            _ => Kind::Unknown,
+        },
+        memory_mib: given.memory_mib,
+    })
+}
+
+impl Agent {
+    /// Speed of a core at a place.
+    fn speed_at(&self, at: &str) -> f64 {
+        let own = || self.cluster.load().map(|load| f64::from(load.sample().speed_milli) / 1e3);
+        let there = match place(at) {
+            Some(Place::Node(name)) => self.cluster.bulletin().get(&name).map(|known| known.record.speed()),
+            _ => own(),
+        };
+        there.unwrap_or(1.0)
+    }
+
+    /// What a supervisor says of all its processes.
+    pub(super) fn on_jobs(&mut self, client: u64, jobs: Vec<local::Job>) {
+        let now = self.now();
+        let Some((uid, advice)) = self.of_supervisor(client) else { return };
+        let listed: BTreeSet<i32> = jobs.iter().map(|job| job.pid).collect();
+        // One that is being placed is not among the running ones yet.
+        self.jobs.retain(|(of, pid), job| *of != client || listed.contains(pid) || job.placing);
+        for job in jobs {
+            let speed = self.speed_at(&job.place);
+            self.jobs
+                .entry((client, job.pid))
+                .or_insert_with(|| Tracked::new(uid, job.clone(), advice.clone(), now))
+                .update(now, job, speed);
+        }
+        self.tell_waiting();
+    }
+
+    /// The owner and the wishes of a supervisor's processes.
+    pub(super) fn of_supervisor(&self, client: u64) -> Option<(u32, placement::Advice)> {
+        let connection = self.connections.get(&client)?;
+        Some((connection.client.uid, connection.supervisor.clone()?))
+    }
+
+    /// A process has ended.
+    pub(super) fn on_ended(&mut self, key: JobKey, job: local::Job) {
+        let (now, speed) = (self.now(), self.speed_at(&job.place));
+        if let Some(mut tracked) = self.jobs.remove(&key) {
+            tracked.update(now, job, speed);
+            let past = self.balancer.history.expect(&tracked.job.program);
+            self.balancer.history.ended(&tracked.job.program, tracked.run(past));
+        }
+        self.tell_waiting();
+    }
+
+    /// The processes that `pid` is, of whatever supervisor: one, unless pid namespaces differ.
+    pub(super) fn keys_of(&self, pid: i32) -> Vec<JobKey> {
+        self.jobs.keys().filter(|key| key.1 == pid).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(cpu_s: f64, calls: Option<u64>) -> local::Job {
+        local::Job {
+            pid: 7,
+            program: "/bin/x".into(),
+            place: if calls.is_some() { "b".into() } else { "home".into() },
+            cpu_s,
+            calls,
+            memory_mib: 10,
+            here_s: 1.0,
+            stay: None,
+        }
+    }
+
+    fn tracked() -> Tracked {
+        Tracked::new(0, job(0.0, None), placement::Advice::default(), Duration::from_secs(5))
+    }
+
+    #[test]
+    fn calls_are_counted_per_cpu_second_once_there_is_enough() {
+        let (mut tracked, now) = (tracked(), Duration::from_secs(6));
+        tracked.update(now, job(1.0, Some(100)), 1.0);
+        tracked.update(now, job(1.1, Some(150)), 1.0);
+        assert_eq!(tracked.seen(now, false).calls_per_s, None);
+        tracked.update(now, job(1.5, Some(600)), 1.0);
+        assert_eq!(tracked.seen(now, false).calls_per_s, Some(1000.0));
+        // Home again: what was known is still the best guess.
+        tracked.update(now, job(9.0, None), 1.0);
+        assert_eq!(tracked.seen(now, false).calls_per_s, Some(1000.0));
+        // Counted anew after that.
+        tracked.update(now, job(9.0, Some(600)), 1.0);
+        tracked.update(now, job(10.0, Some(1600)), 1.0);
+        assert_eq!(tracked.seen(now, false).calls_per_s, Some(1000.0));
+    }
+
+    #[test]
+    fn work_is_time_by_speed_and_starts_again_with_a_program() {
+        let (mut tracked, now) = (tracked(), Duration::from_secs(6));
+        tracked.update(now, job(2.0, None), 0.5);
+        tracked.update(now, job(3.0, Some(1)), 2.0);
+        assert_eq!(tracked.run(None).cpu_s, 3.0);
+        tracked.exec(job(3.5, None));
+        tracked.update(now, job(4.0, None), 1.0);
+        assert_eq!(tracked.run(None), Run { cpu_s: 0.5, calls_per_s: 0.0, memory_mib: 10.0 });
+    }
+
+    #[test]
+    fn what_holds_a_process_is_said() {
+        let (mut tracked, now) = (tracked(), Duration::from_secs(6));
+        assert_eq!(tracked.seen(now, false).held, None);
+        assert!(tracked.seen(now, true).held.is_some_and(|why| why.contains("mosix stay")));
+        tracked.moved(now, "home".into(), true);
+        assert_eq!(tracked.seen(now, false).held, Some("its last move failed"));
+        assert_eq!(tracked.seen(now + FAILED_REST, false).held, None);
+        tracked.moved(now, "10.0.0.2:7413".into(), false);
+        assert!(tracked.seen(now + FAILED_REST, false).held.is_some_and(|why| why.contains("address")));
+        tracked.locked = true;
+        assert!(tracked.seen(now, false).advice.no_migrate);
+    }
+
+    #[test]
+    fn names_in_advice_are_names() {
+        let given =
+            local::Advice { on: Some("10.0.0.2:7413".into()), io_job: true, ..local::Advice::default() };
+        let taken = advice(&given).unwrap();
+        assert_eq!((taken.on, taken.kind), (None, Kind::Io));
+        assert!(advice(&local::Advice { nodes: vec!["a b".into()], ..local::Advice::default() }).is_err());
+    }
+}
