@@ -54,6 +54,8 @@ pub struct Job {
     pub since: Duration,
     /// Moves it has made by the balancer's choice.
     pub moves: u32,
+    /// It has not computed lately: it would be done no sooner elsewhere.
+    pub waits: bool,
     /// Why it may not move now, if so.
     pub held: Option<&'static str>,
     /// What its user asked for.
@@ -213,6 +215,9 @@ impl Balancer {
         }
         if job.advice.kind == Kind::Io && job.place == Place::Home {
             return Err(Stay::IoJob);
+        }
+        if job.waits && job.advice.on.is_none() {
+            return Err(Stay::Waits);
         }
         let residency_s = self.params.residency_s * f64::from(1u32 << job.moves.min(MAX_DOUBLINGS));
         let left_s = residency_s - home.now.saturating_sub(job.since).as_secs_f64();

@@ -56,6 +56,8 @@ pub enum Stay {
     Held(&'static str),
     /// `--io-job`.
     IoJob,
+    /// It does not compute now.
+    Waits,
     /// It came only so long ago.
     Settling {
         /// Until it may go, in seconds.
@@ -166,6 +168,7 @@ impl fmt::Display for Stay {
             Stay::Locked => f.write_str("it may not migrate"),
             Stay::Held(reason) => write!(f, "{reason}"),
             Stay::IoJob => f.write_str("an I/O job by the user's word"),
+            Stay::Waits => f.write_str("it waits and does not compute"),
             Stay::Settling { left_s } => write!(f, "it moved lately, may move again in {left_s:.1} s"),
             Stay::Short { life_s, cost_s } => {
                 write!(f, "{life_s:.2} s of work left, a move takes {cost_s:.2} s")

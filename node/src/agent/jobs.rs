@@ -17,6 +17,9 @@ const RATE_NEWEST: f64 = 0.5;
 const MOVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a move that failed a process is left alone for so long.
 const FAILED_REST: Duration = Duration::from_secs(3);
+/// A process that has used so little in that time waits. On a node it is told of once a second.
+const WAITS_CPU_S: f64 = 0.01;
+const WAITS_AFTER: Duration = Duration::from_secs(2);
 /// A process that was let go at home and has not run since is looked for, for so long.
 const STARTING: Duration = Duration::from_secs(2);
 
@@ -40,6 +43,8 @@ pub(super) struct Tracked {
     most_mib: u32,
     since: Duration,
     calls: Calls,
+    /// When it had last used CPU time, and how much by then.
+    computed: Option<(Duration, f64)>,
     rests_until: Duration,
     /// When it was let go at home.
     started: Option<Duration>,
@@ -90,6 +95,7 @@ impl Tracked {
             ran_s: 0.0,
             since,
             calls: Calls::default(),
+            computed: None,
             rests_until: Duration::ZERO,
             started: None,
         }
@@ -101,6 +107,7 @@ impl Tracked {
         self.most_mib = self.job.memory_mib;
         self.ran_s = 0.0;
         self.calls = Calls::default();
+        self.computed = None;
         self.moves = 0;
         self.moving = None;
     }
@@ -109,6 +116,10 @@ impl Tracked {
     fn update(&mut self, now: Duration, job: local::Job, speed: f64) {
         self.ran_s += (job.cpu_s - self.job.cpu_s).max(0.0) * speed;
         self.calls.take(job.cpu_s, job.calls);
+        let before = self.computed.map_or(0.0, |(_, cpu_s)| cpu_s);
+        if self.ran_s - before >= WAITS_CPU_S {
+            self.computed = Some((now, self.ran_s));
+        }
         self.most_mib = self.most_mib.max(job.memory_mib);
         self.since = now.saturating_sub(seconds(job.here_s));
         if self.moving.as_ref().is_some_and(|(_, since)| now.saturating_sub(*since) > MOVE_TIMEOUT) {
@@ -165,6 +176,7 @@ impl Tracked {
             memory_mib: self.job.memory_mib,
             since: self.since,
             moves: self.moves,
+            waits: self.computed.is_none_or(|(at, _)| now.saturating_sub(at) > WAITS_AFTER),
             held,
             advice: placement::Advice {
                 no_migrate: self.advice.no_migrate || self.locked,
@@ -293,6 +305,19 @@ mod tests {
         tracked.update(now, job(9.0, Some(600)), 1.0);
         tracked.update(now, job(10.0, Some(1600)), 1.0);
         assert_eq!(tracked.seen(now, false).calls_per_s, Some(1000.0));
+    }
+
+    #[test]
+    fn what_uses_no_time_waits() {
+        let (mut tracked, at) = (tracked(), Duration::from_secs);
+        tracked.update(at(6), job(0.001, None), 1.0);
+        assert!(tracked.seen(at(6), false).waits, "a shell");
+        tracked.update(at(7), job(0.5, None), 1.0);
+        assert!(!tracked.seen(at(7), false).waits);
+        tracked.update(at(9), job(0.505, None), 1.0);
+        assert!(!tracked.seen(at(9), false).waits);
+        tracked.update(at(10), job(0.508, None), 1.0);
+        assert!(tracked.seen(at(10), false).waits);
     }
 
     #[test]

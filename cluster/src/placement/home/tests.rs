@@ -82,6 +82,7 @@ fn job(id: u64, ran_s: f64) -> Job {
         memory_mib: 50,
         since: Duration::ZERO,
         moves: 0,
+        waits: false,
         held: None,
         advice: Advice::default(),
     }
@@ -224,6 +225,16 @@ fn an_evicted_guest_goes_on_to_another_node_or_home() {
     assert_eq!(nowhere.place, Place::Home, "home has no room, but it is its home");
     let crowded = Scene::new(30.0, [busy("a", 2)]).rehouse(&guest, Leaving::Crowded);
     assert_eq!(crowded.place, guest.place, "there is nothing better");
+}
+
+#[test]
+fn what_waits_is_done_no_sooner_elsewhere() {
+    let waits = Job { waits: true, ..job(1, 9.0) };
+    assert_eq!(Scene::new(9.0, [idle("a", 2)]).balance(std::slice::from_ref(&waits)), []);
+    let computes = Job { waits: false, ..waits.clone() };
+    assert_eq!(Scene::new(9.0, [idle("a", 2)]).balance(&[computes]).len(), 1);
+    let asked = Job { advice: Advice { on: Some(name("a")), ..Advice::default() }, ..waits };
+    assert_eq!(Scene::new(0.0, [idle("a", 2)]).balance(&[asked])[0].place, Place::Node(name("a")));
 }
 
 #[test]

@@ -86,6 +86,7 @@ impl World {
             memory_mib: if state.ran_s > 0.0 { spec.memory_mib } else { 0 },
             since: state.since,
             moves: state.moves,
+            waits: false,
             held: None,
             advice: Advice::default(),
         }
