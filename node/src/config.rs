@@ -82,6 +82,12 @@ pub(crate) struct Arguments {
     /// What --label of mosix-run may ask for; may be given several times
     #[arg(long = "label", value_name = "LABEL", env = "MOSIXD_LABELS", value_delimiter = ',')]
     labels: Vec<String>,
+    /// Print the manual page and end
+    #[arg(long, hide = true)]
+    pub(crate) man: bool,
+    /// Print a shell's completion script and end
+    #[arg(long, hide = true, value_name = "SHELL", value_enum)]
+    pub(crate) completions: Option<clap_complete::Shell>,
 }
 
 /// How other daemons are found besides seeds.

@@ -25,7 +25,7 @@ mod talk;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tracee::launch;
 use wire::identity::{self, Role};
 
@@ -45,6 +45,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<()> {
+    let mut definition = Arguments::command();
+    if arguments.man {
+        let page = clap_mangen::Man::new(definition)
+            .section("8")
+            .source(concat!("mosix-run ", env!("CARGO_PKG_VERSION")));
+        return page.render(&mut std::io::stdout()).context("cannot write the manual page");
+    }
+    if let Some(shell) = arguments.completions {
+        clap_complete::generate(shell, &mut definition, "mosixd", &mut std::io::stdout());
+        return Ok(());
+    }
     let config = Config::load(&arguments)?;
     let identity = identity::load(&config.identity, Role::Node)?;
     let name = config.name.clone().unwrap_or_else(|| identity.name().name.clone());
