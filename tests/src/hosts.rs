@@ -154,7 +154,9 @@ fn start(net: &Net, address: &str, sandbox: &Sandbox, identity: &str) -> Result<
     let mut argv = net.enter();
     argv.extend(sandbox.user().launcher());
     argv.push(sandbox.ours("mosixd")?);
+    let (socket, state) = (sandbox.text(&format!("run/{}.sock", net.pid)), sandbox.text(&format!("report/{}", net.pid)));
     argv.extend(["--listen", address, "--identity", identity].map(String::from));
+    argv.extend(["--socket", &socket, "--state", &state, "--discovery", "off"].map(String::from));
     let (log, stderr) = std::io::pipe()?;
     let start = Start {
         argv,
@@ -172,7 +174,7 @@ fn start(net: &Net, address: &str, sandbox: &Sandbox, identity: &str) -> Result<
     let mut line = String::new();
     let mut log = BufReader::new(log);
     log.read_line(&mut line)?;
-    ensure!(line.contains(" listens on "), "mosixd did not listen: {line}");
+    ensure!(line.contains(" listens "), "mosixd did not listen: {line}");
     // Its later lines are for whoever looks into a failure; nobody may let the pipe become full.
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
     Ok(Node { keeper, pid })
