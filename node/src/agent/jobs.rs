@@ -151,7 +151,7 @@ impl Tracked {
             Some("the system holds it here")
         } else if self.rests_until > now {
             Some("its last move failed")
-        } else if stay && at == Some(Place::Home) && self.advice.on.is_none() {
+        } else if stay && at == Some(Place::Home) {
             Some("this home keeps its processes (mosix stay)")
         } else {
             None
