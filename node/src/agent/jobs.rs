@@ -129,6 +129,11 @@ impl Tracked {
         self.job.place = to;
     }
 
+    /// It is not at home, or about to leave it.
+    pub(super) fn is_away(&self) -> bool {
+        self.job.place != "home" || matches!(self.moving, Some((Place::Node(_), _)))
+    }
+
     /// It was let go at home.
     pub(super) fn starts_at_home(&mut self, now: Duration) {
         self.started = Some(now);
