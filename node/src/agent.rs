@@ -89,6 +89,8 @@ struct Connection {
 struct Said {
     /// `stay` or `bring`: processes do not leave this home by themselves.
     stay: bool,
+    /// `bring`: those that are away, or on their way, come home.
+    bring: bool,
     /// The daemon is about to end.
     stopping: bool,
 }
@@ -177,6 +179,9 @@ impl Agent {
         self.forget_the_late();
         self.relieve();
         self.tend_doors();
+        if self.said.bring {
+            self.bring_all();
+        }
         self.balance();
         self.tell_waiting();
     }

@@ -34,7 +34,8 @@ pub struct Net {
 }
 
 impl Net {
-    fn new(sandbox: &Sandbox, name: &str) -> Result<Net> {
+    /// Makes one, held below a keeper of that name.
+    pub fn new(sandbox: &Sandbox, name: &str) -> Result<Net> {
         let (stdin, hold) = std::io::pipe()?;
         let (ready, stdout) = std::io::pipe()?;
         let script = "ip link set lo up && echo up && exec cat";
@@ -56,6 +57,11 @@ impl Net {
         Ok(Net { _keeper: keeper, pid, _hold: hold })
     }
 
+    /// The process that holds it.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
     /// The words that run a command in it.
     pub fn enter(&self) -> Vec<String> {
         vec!["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", self.pid), "--".to_owned()]
@@ -72,7 +78,8 @@ impl Net {
         Ok(())
     }
 
-    fn run(&self, words: &str) -> Result<()> {
+    /// Runs a command in it, its words between spaces.
+    pub fn run(&self, words: &str) -> Result<()> {
         let enter = self.enter();
         let output = Command::new(&enter[0]).args(&enter[1..]).args(words.split(' ')).output()?;
         ensure!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr).trim());
@@ -154,7 +161,10 @@ fn start(net: &Net, address: &str, sandbox: &Sandbox, identity: &str) -> Result<
     let mut argv = net.enter();
     argv.extend(sandbox.user().launcher());
     argv.push(sandbox.ours("mosixd")?);
+    let (socket, state) =
+        (sandbox.text(&format!("run/{}.sock", net.pid)), sandbox.text(&format!("report/{}", net.pid)));
     argv.extend(["--listen", address, "--identity", identity].map(String::from));
+    argv.extend(["--socket", &socket, "--state", &state, "--discovery", "off"].map(String::from));
     let (log, stderr) = std::io::pipe()?;
     let start = Start {
         argv,
@@ -172,7 +182,7 @@ fn start(net: &Net, address: &str, sandbox: &Sandbox, identity: &str) -> Result<
     let mut line = String::new();
     let mut log = BufReader::new(log);
     log.read_line(&mut line)?;
-    ensure!(line.contains(" listens on "), "mosixd did not listen: {line}");
+    ensure!(line.contains(" listens "), "mosixd did not listen: {line}");
     // Its later lines are for whoever looks into a failure; nobody may let the pipe become full.
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
     Ok(Node { keeper, pid })

@@ -176,7 +176,7 @@ impl Agent {
         self.journal.note("owner", &[("says", &word), ("uid", &client.uid)]);
         let wait = match owner {
             Owner::Bring => {
-                self.said.stay = true;
+                (self.said.stay, self.said.bring) = (true, true);
                 self.bring_all();
                 Some(Wait::Home)
             }
@@ -194,6 +194,7 @@ impl Agent {
             }
             Owner::Stay | Owner::Nostay => {
                 self.said.stay = owner == Owner::Stay;
+                self.said.bring &= self.said.stay;
                 None
             }
         };
@@ -212,7 +213,7 @@ impl Agent {
         if self.waiting.is_empty() {
             return;
         }
-        let away = self.jobs.values().filter(|tracked| tracked.job.place != "home").count();
+        let away = self.jobs.values().filter(|tracked| tracked.is_away()).count();
         let (now, guests) = (self.now(), self.guest_count());
         let mut replies = Vec::new();
         self.waiting.retain(|waiting| {

@@ -140,6 +140,11 @@ impl Tracked {
         self.job.place = to;
     }
 
+    /// It is not at home, or about to leave it.
+    pub(super) fn is_away(&self) -> bool {
+        self.job.place != "home" || matches!(self.moving, Some((Place::Node(_), _)))
+    }
+
     /// It was let go at home.
     pub(super) fn starts_at_home(&mut self, now: Duration) {
         self.started = Some(now);
@@ -162,7 +167,7 @@ impl Tracked {
             Some("the system holds it here")
         } else if self.rests_until > now {
             Some("its last move failed")
-        } else if stay && at == Some(Place::Home) && self.advice.on.is_none() {
+        } else if stay && at == Some(Place::Home) {
             Some("this home keeps its processes (mosix stay)")
         } else {
             None

@@ -14,8 +14,8 @@ use crate::log;
 
 /// How long all names of seeds together may take to be found at the start.
 const RESOLVE: Duration = Duration::from_secs(2);
-/// Daemons found on the network, at most.
-const MAX_FOUND: usize = 32;
+/// Daemons found on the network or remembered, at most.
+pub(super) const MAX_FOUND: usize = 32;
 
 /// The addresses of seeds. One that has none now is left out and said.
 pub(super) async fn resolve_seeds(seeds: &[String]) -> Vec<SocketAddr> {

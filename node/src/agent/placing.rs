@@ -329,7 +329,8 @@ impl Agent {
             .jobs
             .iter()
             .filter(|(_, tracked)| tracked.job.place != "home")
-            .filter(|(_, tracked)| !matches!(tracked.moving, Some((Place::Home, _))))
+            // One that moves is told when it has arrived.
+            .filter(|(_, tracked)| tracked.moving.is_none())
             .map(|(key, _)| *key)
             .collect();
         for key in away {

@@ -151,9 +151,9 @@ async fn open(start: Start) -> Result<(Agent, Sources, Config)> {
         rng: SmallRng::seed_from_u64(seed.rotate_left(32)),
     };
     agent.measure();
+    // Places to ask, and no more: who began anew meanwhile has another identity, which it says itself.
+    agent.found.extend(agent.state.members().iter().map(|member| member.addr).take(members::MAX_FOUND));
     agent.tell_seeds();
-    let before = agent.state.members();
-    agent.input(Input::Members(&before));
     agent.tend_doors();
     let sources = Sources {
         socket,
