@@ -25,10 +25,9 @@ const MEETING: Duration = Duration::from_secs(20);
 fn main() -> Result<()> {
     let dir = Dir(std::env::temp_dir().join(format!("mosix-bench-{}", std::process::id())));
     fs::create_dir(&dir.0)?;
-    let home = Node::start(&dir.0, "home", CORES[0], 17413, None)?;
+    let home = Node::start(&dir.0, "a", CORES[0], 17413, None)?;
     let token = home.mosix(&["token", "--address", "127.0.0.1:17414"])?;
-    let _other =
-        Node::start(&dir.0, "other", CORES[1], 17423, Some(token.lines().next().unwrap_or("").trim()))?;
+    let _other = Node::start(&dir.0, "b", CORES[1], 17423, Some(token.lines().next().unwrap_or("").trim()))?;
     let began = Instant::now();
     while home.mosix(&["nodes", "--json"])?.matches("\"name\"").count() < 2 {
         ensure!(began.elapsed() < MEETING, "the daemons do not find each other");
