@@ -34,8 +34,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// Makes one, held below a keeper of that name.
-    pub fn new(sandbox: &Sandbox, name: &str) -> Result<Net> {
+    pub(crate) fn new(sandbox: &Sandbox, name: &str) -> Result<Net> {
         let (stdin, hold) = std::io::pipe()?;
         let (ready, stdout) = std::io::pipe()?;
         let script = "ip link set lo up && echo up && exec cat";
@@ -57,11 +56,6 @@ impl Net {
         Ok(Net { _keeper: keeper, pid, _hold: hold })
     }
 
-    /// The process that holds it.
-    pub fn pid(&self) -> i32 {
-        self.pid
-    }
-
     /// The words that run a command in it.
     pub fn enter(&self) -> Vec<String> {
         vec!["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", self.pid), "--".to_owned()]
@@ -78,8 +72,15 @@ impl Net {
         Ok(())
     }
 
-    /// Runs a command in it, its words between spaces.
-    pub fn run(&self, words: &str) -> Result<()> {
+    /// Connects it to a bridge called `lan` in `switch`, whose device for it will be `port`.
+    pub(crate) fn plug_into(&self, switch: &Net, port: &str, address: &str) -> Result<()> {
+        switch.run(&format!("ip link add {port} type veth peer name lan netns {}", self.pid))?;
+        switch.run(&format!("ip link set {port} master lan up"))?;
+        self.run(&format!("ip address add {address}/24 dev lan"))?;
+        self.run("ip link set lan up")
+    }
+
+    pub(crate) fn run(&self, words: &str) -> Result<()> {
         let enter = self.enter();
         let output = Command::new(&enter[0]).args(&enter[1..]).args(words.split(' ')).output()?;
         ensure!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr).trim());

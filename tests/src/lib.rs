@@ -10,6 +10,7 @@
 
 pub mod binaries;
 pub mod case;
+pub mod cluster;
 pub mod compare;
 pub mod guests;
 pub mod hosts;

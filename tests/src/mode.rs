@@ -21,11 +21,13 @@ pub enum Mode {
     Precopy,
     /// `mosix-run --on`, the node in another network namespace.
     TwoHosts,
+    /// `mosix-run` alone, its node daemon and others in network namespaces on one switch.
+    Cluster,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 7] = [
+    pub const ALL: [Mode; 8] = [
         Mode::Native,
         Mode::Home,
         Mode::Loopback,
@@ -33,10 +35,11 @@ impl Mode {
         Mode::Foreign,
         Mode::Precopy,
         Mode::TwoHosts,
+        Mode::Cluster,
     ];
 
     /// The modes that run when `MOSIX_TEST_MODES` is not set.
-    pub const SWITCHED_ON: &'static [Mode] = &[Mode::Native, Mode::Home, Mode::Loopback];
+    pub const SWITCHED_ON: &'static [Mode] = &[Mode::Native, Mode::Home, Mode::Loopback, Mode::Cluster];
 
     /// Whether processes leave home in this mode.
     pub fn is_away(self) -> bool {
@@ -65,7 +68,7 @@ impl Mode {
             .map(|name| match Mode::ALL.iter().find(|mode| mode.to_string() == name) {
                 Some(mode) => Ok(*mode),
                 None => bail!(
-                    "MOSIX_TEST_MODES: no mode {name:?}; there are native, home, loopback, shuttle, foreign, precopy, two_hosts"
+                    "MOSIX_TEST_MODES: no mode {name:?}; there are native, home, loopback, shuttle, foreign, precopy, two_hosts, cluster"
                 ),
             })
             .collect()
@@ -82,6 +85,7 @@ impl fmt::Display for Mode {
             Mode::Foreign => "foreign",
             Mode::Precopy => "precopy",
             Mode::TwoHosts => "two_hosts",
+            Mode::Cluster => "cluster",
         })
     }
 }

@@ -118,10 +118,19 @@ impl Run {
 
     /// Waits until its standard output holds `text`.
     pub fn wait_for(&mut self, text: &str, limit: Duration) -> Result<()> {
+        self.wait_in(|run| &mut run.out, text, limit)
+    }
+
+    /// Waits until its standard error holds `text`.
+    pub fn wait_for_error(&mut self, text: &str, limit: Duration) -> Result<()> {
+        self.wait_in(|run| &mut run.err, text, limit)
+    }
+
+    fn wait_in(&mut self, stream: fn(&mut Run) -> &mut Stream, text: &str, limit: Duration) -> Result<()> {
         let has = |seen: &[u8]| String::from_utf8_lossy(seen).contains(text);
-        let result = self.out.read_until(Instant::now() + limit, has);
+        let result = stream(self).read_until(Instant::now() + limit, has);
         let ended = result.map_err(|_| self.stuck(&format!("{text:?} never came")))?;
-        if ended && !has(&self.out.seen) {
+        if ended && !has(&stream(self).seen) {
             let output = self.output();
             bail!("{}: ended without {text:?}: {output}", self.name);
         }

@@ -36,6 +36,11 @@ impl Control {
         Ok(Control { argv, env: sandbox.env() })
     }
 
+    /// `argv` is `mosix` and what comes before and at once after it.
+    pub fn with(argv: Vec<String>, env: Vec<(String, String)>) -> Control {
+        Control { argv, env }
+    }
+
     /// Runs `mosix ARGS…`; its standard output, or its message as an error.
     pub fn call(&self, args: &[&str]) -> Result<String> {
         let output = Command::new(&self.argv[0])

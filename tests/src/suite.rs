@@ -80,7 +80,7 @@ pub fn prefix(sandbox: &Sandbox, mode: Mode) -> Result<Vec<String>> {
         Mode::Loopback | Mode::Shuttle => &["--loopback"],
         Mode::Precopy => &["--loopback", "--precopy-from", "0"],
         Mode::Foreign => &["--loopback", "--foreign-vdso"],
-        Mode::TwoHosts => bail!("two hosts need a node"),
+        Mode::TwoHosts | Mode::Cluster => bail!("other hosts need a node"),
     };
     let mut words = vec![sandbox.ours("mosix-run")?, "--stats".to_owned(), sandbox.text(STATS)];
     words.extend(place.iter().chain(&["--"]).map(|word| (*word).to_owned()));
