@@ -167,7 +167,8 @@ impl Tracked {
             Some("the system holds it here")
         } else if self.rests_until > now {
             Some("its last move failed")
-        } else if stay && at == Some(Place::Home) {
+        } else if stay && at == Some(Place::Home) && !(self.placing && self.advice.on.is_some()) {
+            // Who begins a program on a node says so himself; once it was brought home it does not leave again.
             Some("this home keeps its processes (mosix stay)")
         } else {
             None
@@ -341,6 +342,10 @@ mod tests {
         let (mut tracked, now) = (tracked(), Duration::from_secs(6));
         assert_eq!(tracked.seen(now, false).held, None);
         assert!(tracked.seen(now, true).held.is_some_and(|why| why.contains("mosix stay")));
+        tracked.advice.on = Name::new("b").ok();
+        assert!(tracked.seen(now, true).held.is_some_and(|why| why.contains("mosix stay")));
+        tracked.placing = true;
+        assert_eq!(tracked.seen(now, true).held, None);
         tracked.moved(now, "home".into(), true);
         assert_eq!(tracked.seen(now, false).held, Some("its last move failed"));
         assert_eq!(tracked.seen(now + FAILED_REST, false).held, None);
