@@ -147,7 +147,13 @@ static void *work(void *argument)
     double end = now() + SECONDS;
     for (int i = 0; i < REGIONS; i++)
         make(&regions[i], &random, NULL);
+    /* Half of the time the file has no name. */
+    int named = !argument;
     for (int round = 0; now() < end; round++) {
+        if (named && now() > end - SECONDS / 2) {
+            CHECK(unlink(path) == 0);
+            named = 0;
+        }
         for (int i = 0; i < 8; i++)
             change(&regions[next(&random) % REGIONS], &random);
         check(&regions[round % REGIONS]);
@@ -163,7 +169,7 @@ int main(void)
 {
     static unsigned char block[PAGE];
     file = mkstemp(path);
-    CHECK(file >= 0 && unlink(path) == 0);
+    CHECK(file >= 0);
     for (size_t page = 0; page < 2 * PAGES; page++) {
         stamp(block, of_file(page));
         CHECK(write(file, block, PAGE) == PAGE);

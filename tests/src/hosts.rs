@@ -163,7 +163,7 @@ fn start(net: &Net, address: &str, sandbox: &Sandbox, identity: &str) -> Result<
     argv.extend(sandbox.user().launcher());
     argv.push(sandbox.ours("mosixd")?);
     let (socket, state) =
-        (sandbox.text(&format!("run/{}.sock", net.pid)), sandbox.text(&format!("report/{}", net.pid)));
+        (sandbox.text(&format!("report/{}.sock", net.pid)), sandbox.text(&format!("report/{}", net.pid)));
     argv.extend(["--listen", address, "--identity", identity].map(String::from));
     argv.extend(["--socket", &socket, "--state", &state, "--discovery", "off"].map(String::from));
     let (log, stderr) = std::io::pipe()?;
