@@ -16,6 +16,12 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
+/// Writes a value as JSON for people and programs.
+pub(crate) fn json(out: &mut impl Write, value: &(impl serde::Serialize + ?Sized)) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}
+
 /// Writes rows under their header, columns as wide as their longest cell; nothing follows the last column's text. Control
 /// characters are left out.
 pub(crate) fn write<const N: usize>(

@@ -1,6 +1,7 @@
 //! What /proc says of a process, see proc(5). Every function answers `None` for a process that is gone.
 
 use std::fs;
+use std::path::PathBuf;
 
 use tracee::Tid;
 
@@ -96,11 +97,16 @@ pub fn own_bytes(pid: Tid) -> Option<u64> {
     Some(resident.saturating_sub(shared) * 4096)
 }
 
+/// What the descriptors of a process refer to, as readlink shows it.
+fn descriptors(pid: Tid) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| fs::read_link(entry.path()).ok())
+}
+
 /// A file of its own in /proc that a process has open: it shows the process only where the process is.
 pub fn open_view(pid: Tid) -> Option<String> {
     let own = format!("/proc/{pid}/");
-    fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten().find_map(|entry| {
-        let path = fs::read_link(entry.path()).ok()?;
+    descriptors(pid).find_map(|path| {
         let path = path.to_str()?;
         let name = path.strip_prefix(&own)?.rsplit('/').next()?;
         // These are the same of a deputy.
@@ -111,10 +117,7 @@ pub fn open_view(pid: Tid) -> Option<String> {
 
 /// Whether a process has a signalfd open: what it reads by that must be pending where the descriptor is.
 pub fn has_signalfd(pid: Tid) -> bool {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    entries.into_iter().any(|entry| {
-        fs::read_link(entry.path()).is_ok_and(|path| path.as_os_str() == "anon_inode:[signalfd]")
-    })
+    descriptors(pid).any(|path| path.as_os_str() == "anon_inode:[signalfd]")
 }
 
 /// The O_* flags of an open descriptor.

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use wire::utc::rfc3339;
+
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
@@ -55,7 +57,7 @@ pub(crate) fn error(event: &str, fields: &[Field<'_>]) {
 
 /// A line as it is kept for those who ask what has happened.
 pub(crate) fn line(event: &str, fields: &[Field<'_>]) -> String {
-    format!("{} {}", timestamp(now_s()), body(event, fields))
+    format!("{} {}", rfc3339(now_s()), body(event, fields))
 }
 
 fn now_s() -> u64 {
@@ -67,7 +69,7 @@ fn write(level: Level, event: &str, fields: &[Field<'_>]) {
         // sd-daemon(3). The journal has the time and the program.
         format!("<{}>", level.priority())
     } else {
-        format!("{} mosixd ", timestamp(now_s()))
+        format!("{} mosixd ", rfc3339(now_s()))
     };
     line += level.word();
     line.push(' ');
@@ -103,23 +105,6 @@ fn to_journal() -> bool {
     })
 }
 
-/// Seconds since 1970 as RFC 3339 has them, in UTC.
-fn timestamp(seconds: u64) -> String {
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // Days from March 1 of a year divisible by 400, so that leap days come last (Hinnant, chrono-compatible low-level
-    // date algorithms).
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,12 +114,5 @@ mod tests {
         let line = body("refused", &[("peer", &"10.0.0.1:5"), ("why", &"no \"certificate\"\n")]);
         assert_eq!(line, r#"refused peer=10.0.0.1:5 why="no \"certificate\"\n""#);
         assert_eq!(body("stopping", &[("why", &"")]), r#"stopping why="""#);
-    }
-
-    #[test]
-    fn times_are_those_of_date() {
-        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
-        assert_eq!(timestamp(951_827_696), "2000-02-29T12:34:56Z");
-        assert_eq!(timestamp(1_795_592_226), "2026-11-25T07:37:06Z");
     }
 }

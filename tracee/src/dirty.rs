@@ -93,9 +93,7 @@ mod tests {
     use super::*;
     use crate::image::{Backing, vma};
     use crate::launch;
-    use crate::ptrace::{Options, Resume, Running};
-    use crate::regs::SYSCALL_LEN;
-    use crate::{Event, memory, wait};
+    use crate::memory;
 
     const PAGE: u64 = 4096;
 
@@ -106,25 +104,9 @@ mod tests {
         let start = (room.as_ptr() as u64).next_multiple_of(PAGE);
         let covered =
             Vma { start, end: start + 16 * PAGE, prot: 3, flags: vma::NO_HUGE, backing: Backing::Anonymous };
-        let pid = launch::fork(|| {
-            // SAFETY: pause takes nothing.
-            unsafe { libc::syscall(libc::SYS_pause) };
-            0
-        })
-        .unwrap();
-        let options = Options { exit_kill: true, exit_event: false, seccomp: false };
-        let mut running = Running::seize(pid, options).unwrap();
-        let stopped = loop {
-            running.interrupt().unwrap();
-            assert!(matches!(wait::block(pid).unwrap().1, Event::Stopped(_)));
-            let stopped = running.stopped();
-            if stopped.regs().unwrap().call() == Some(libc::SYS_pause as u32) {
-                break stopped;
-            }
-            running = stopped.resume(Resume::Syscall, 0).unwrap();
-        };
+        let (stopped, site) = launch::in_pause();
+        let pid = stopped.tid();
         let write = |page: u64| memory::write_all(pid, start + page * PAGE, &[7]).unwrap();
-        let site = stopped.regs().unwrap().rip - SYSCALL_LEN;
         let mut injector = Injector::new(stopped, site).unwrap();
         let tracker = match Tracker::begin(&mut injector) {
             Ok(tracker) => tracker,

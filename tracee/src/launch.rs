@@ -511,3 +511,28 @@ pub fn fork(work: impl FnOnce() -> u8) -> Result<Tid, Errno> {
         pid => Ok(pid),
     }
 }
+
+/// For tests: a child of the calling process that is stopped in pause(2), and the address of that `syscall`. It ends with its
+/// tracer.
+#[cfg(test)]
+pub(crate) fn in_pause() -> (crate::Stopped, u64) {
+    use crate::ptrace::{Options, Resume};
+    let pid = fork(|| {
+        // SAFETY: pause takes nothing.
+        unsafe { libc::syscall(libc::SYS_pause) };
+        0
+    })
+    .unwrap();
+    let options = Options { exit_kill: true, exit_event: false, seccomp: false };
+    let mut running = crate::Running::seize(pid, options).unwrap();
+    loop {
+        running.interrupt().unwrap();
+        assert!(matches!(crate::wait::block(pid).unwrap().1, crate::Event::Stopped(_)));
+        let stopped = running.stopped();
+        let regs = stopped.regs().unwrap();
+        if regs.call() == Some(libc::SYS_pause as u32) {
+            return (stopped, regs.rip - crate::regs::SYSCALL_LEN);
+        }
+        running = stopped.resume(Resume::Syscall, 0).unwrap();
+    }
+}

@@ -10,6 +10,7 @@
 //! | [`identity`] | cluster CA, certificates, and what a peer's certificate must say |
 //! | [`local`] | what a node daemon and the programs of its own machine say |
 //! | [`frame`] | how whole frames travel on a byte stream |
+//! | [`utc`] | dates for people |
 #![forbid(unsafe_code)]
 
 pub mod frame;
@@ -21,6 +22,7 @@ pub mod message;
 pub mod peer;
 pub mod session;
 pub mod transport;
+pub mod utc;
 
 pub use bytes::Bytes;
 pub use identity::{Identity, IdentityError, PeerName, Revoked, Role};

@@ -167,9 +167,7 @@ pub fn list(dir: &Path, json: bool) -> Result<()> {
     let lines: Vec<Line> = lines.collect();
     let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer_pretty(&mut out, &lines)?;
-        writeln!(out)?;
-        return Ok(());
+        return Ok(table::json(&mut out, &lines)?);
     }
     let rows: Vec<_> = lines.iter().map(|l| [l.name.clone(), l.state.to_owned(), date(l.since)]).collect();
     table::write(
@@ -200,17 +198,11 @@ fn words(time: Duration) -> String {
     })
 }
 
-/// Civil date and time of day, UTC, of seconds since 1970: Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+/// Date and time of day to the minute, UTC, of seconds since 1970.
 fn date(unix: u64) -> String {
-    let (days, second) = (unix / 86_400 + 719_468, unix % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", second / 3_600, second / 60 % 60)
+    let mut date = wire::utc::rfc3339(unix).replace('T', " ");
+    date.truncate("2026-01-01 00:00".len());
+    date
 }
 
 /// The host's name up to its first dot.

@@ -1,6 +1,6 @@
 //! `mosix nodes`: the nodes that this one knows.
 
-use std::io::{self, Write};
+use std::io;
 
 use anyhow::Result;
 use wire::local::NodeLine;
@@ -14,9 +14,7 @@ pub fn nodes(json: bool) -> Result<()> {
     nodes.sort_by(|a, b| (a.address.is_some(), &a.name).cmp(&(b.address.is_some(), &b.name)));
     let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer_pretty(&mut out, &nodes)?;
-        writeln!(out)?;
-        return Ok(());
+        return Ok(table::json(&mut out, &nodes)?);
     }
     let columns = [
         Column::Left("NAME"),

@@ -1,6 +1,6 @@
 //! `mosix ps`: managed processes, where they compute, and why they may not move.
 
-use std::io::{self, Write};
+use std::io;
 
 use anyhow::Result;
 use home::control::client;
@@ -18,9 +18,7 @@ pub fn ps(json: bool) -> Result<()> {
     lines.sort_by_key(|line| line.pid);
     let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer_pretty(&mut out, &lines)?;
-        writeln!(out)?;
-        return Ok(());
+        return Ok(table::json(&mut out, &lines)?);
     }
     let columns = [
         Column::Right("PID"),

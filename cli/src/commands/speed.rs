@@ -33,9 +33,7 @@ pub fn speed(json: bool) -> Result<()> {
     let speed = Speed { speed: f64::from(best) / 1e3, cores };
     let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer_pretty(&mut out, &speed)?;
-        writeln!(out)?;
-        return Ok(());
+        return Ok(crate::table::json(&mut out, &speed)?);
     }
     writeln!(out, "{:.2} on each of {cores} cores", speed.speed)?;
     writeln!(

@@ -6,7 +6,7 @@ use anyhow::Result;
 use wire::local::Request;
 
 use crate::daemon::Daemon;
-use crate::table::printable;
+use crate::table::{json as json_to, printable};
 
 /// Prints why a process is where it is.
 pub fn why(pid: i32, json: bool) -> Result<()> {
@@ -21,8 +21,7 @@ pub fn events(json: bool) -> Result<()> {
 fn print(lines: &[String], json: bool) -> Result<()> {
     let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer_pretty(&mut out, lines)?;
-        writeln!(out)?;
+        json_to(&mut out, lines)?;
     } else {
         lines.iter().try_for_each(|line| writeln!(out, "{}", printable(line)))?;
     }

@@ -7,8 +7,8 @@ use super::*;
 use crate::foothold::Foothold;
 use crate::image::hole;
 use crate::machine::Machine;
-use crate::ptrace::{Options, Resume, Running};
-use crate::regs::{Regs, SYSCALL_LEN};
+use crate::ptrace::Resume;
+use crate::regs::Regs;
 use crate::{Event, Stop, capture, launch, maps, memory, restore, signal, wait};
 
 const PLACE_HOME: u64 = 0x7ffd_1234_0000;
@@ -184,24 +184,8 @@ const NOWHERE: u64 = 0x1000;
 
 impl Body {
     fn new() -> Body {
-        let pid = launch::fork(|| {
-            // SAFETY: pause takes nothing.
-            unsafe { libc::syscall(libc::SYS_pause) };
-            0
-        })
-        .unwrap();
-        let options = Options { exit_kill: true, exit_event: false, seccomp: false };
-        let mut running = Running::seize(pid, options).unwrap();
-        let stopped = loop {
-            running.interrupt().unwrap();
-            assert!(matches!(wait::block(pid).unwrap().1, Event::Stopped(_)));
-            let stopped = running.stopped();
-            if stopped.regs().unwrap().call() == Some(libc::SYS_pause as u32) {
-                break stopped;
-            }
-            running = stopped.resume(Resume::Syscall, 0).unwrap();
-        };
-        let site = stopped.regs().unwrap().rip - SYSCALL_LEN;
+        let (stopped, site) = launch::in_pause();
+        let pid = stopped.tid();
         let mut injector = Injector::new(stopped, site).unwrap();
         let mappings = maps::read(pid).unwrap();
         let mut taken: Vec<_> = mappings.iter().map(|mapping| (mapping.start, mapping.end)).collect();
