@@ -388,7 +388,7 @@ impl Away {
         self.link.finish(session::thread_channel(deputy.key));
         let Some(process) = self.processes.get_mut(&deputy.process) else { return };
         process.threads.retain(|thread| *thread != tid);
-        process.area.free(deputy.slot);
+        process.area.leave(&deputy);
         if process.pid != tid {
             self.actions.push_back(Action::ThreadEnded(tid, event));
             return;

@@ -12,6 +12,8 @@ use tracee::{Running, Stopped, Tid};
 pub const INIT: Tid = 1;
 /// Why it does not leave: a body has its process's pid, and in the sandbox this one is taken.
 pub const INIT_STAYS: &str = "the first process of a pid namespace";
+/// Why a process does not leave, or comes home, when its threads are more than a call area has slots.
+pub const TOO_MANY_THREADS: &str = "it has more threads than calls can be served for";
 
 /// Why a process with a signalfd does not leave.
 pub const SIGNALFD_STAYS: &str = "a signalfd is open, whose signals would be pending elsewhere";

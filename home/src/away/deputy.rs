@@ -160,6 +160,14 @@ impl SharedArea {
         slots.free.push(slot);
     }
 
+    /// Frees what a deputy has that is no more.
+    pub(super) fn leave(&self, deputy: &Deputy) {
+        self.free(deputy.slot);
+        if let Some(Serving { what: What::Fork { slot: Some(unused), .. }, .. }) = deputy.serving {
+            self.free(unused);
+        }
+    }
+
     pub(super) fn with<R>(&self, act: impl FnOnce(&Area) -> R) -> Option<R> {
         self.0.as_ref().map(|slots| act(&slots.borrow().area))
     }
@@ -223,6 +231,8 @@ pub(super) enum What {
     Call,
     Fork {
         thread: bool,
+        /// Set aside for the child until it is there.
+        slot: Option<u64>,
     },
     Exec,
     /// Nobody waits for the answer.
@@ -451,9 +461,12 @@ impl Away {
 
     fn on_deputy_fork(&mut self, tid: Tid, stopped: Stopped, early: &mut HashSet<Tid>) {
         let child = stopped.event_message().unwrap_or(0) as Tid;
-        let Some(deputy) = self.threads.get(&tid) else { return };
+        let Some(deputy) = self.threads.get_mut(&tid) else { return };
         let (parent_key, mask) = (deputy.process, deputy.mask);
-        let thread = matches!(deputy.serving, Some(Serving { what: What::Fork { thread: true }, .. }));
+        let (thread, slot) = match &mut deputy.serving {
+            Some(Serving { what: What::Fork { thread, slot }, .. }) => (*thread, slot.take()),
+            _ => (false, None),
+        };
         let arrived = early.remove(&child) || matches!(wait::block(child), Ok((_, Event::Stopped(_), _)));
         if !arrived {
             // It was killed before its first stop; the maker still gets its pid.
@@ -463,8 +476,8 @@ impl Away {
         let thread_key = ThreadKey(self.shared.key());
         let process_key = if thread { parent_key } else { ProcessKey(self.shared.key()) };
         let Some(process) = self.processes.get_mut(&parent_key) else { return };
-        let Some(slot) = process.area.take() else {
-            // More threads than the area has slots: refuse this one as the kernel would.
+        let Some(slot) = slot else {
+            // A deputy makes no child unasked.
             drop(first.resume(Resume::Cont, libc_signal::SIGKILL));
             signal::kill(child, libc_signal::SIGKILL).ok();
             return self.resume(tid, stopped, 0);
@@ -536,7 +549,7 @@ impl Away {
         for thread in &process.threads {
             if let Some(deputy) = self.threads.remove(thread) {
                 self.keys.remove(&deputy.key);
-                process.area.free(deputy.slot);
+                process.area.leave(&deputy);
             }
         }
         self.threads.remove(&tid);

@@ -22,11 +22,12 @@ use super::back::unfinished_calls;
 use super::deputy::{Deputy, Leaving, Phase, Process, SharedArea, State, Told};
 use super::precopy::{Prepared, pages};
 use super::{Action, Away, Move, QUEUE_BYTES_MAX};
-use crate::process::{INIT, INIT_STAYS, SIGNALFD_STAYS, options};
+use crate::process::{INIT, INIT_STAYS, SIGNALFD_STAYS, TOO_MANY_THREADS, options};
 use crate::procfs;
 
-/// Slots whose windows a deputy maps: threads of it and its forks until they exec. Address space only, 8 MiB each.
-const SLOTS: u64 = 512;
+/// Slots whose windows a deputy maps: threads of it and its forks until they exec. Address space only, 8 MiB each, so
+/// the second is for those whose limit of that (RLIMIT_AS) has no room for the first.
+const SLOTS: [u64; 2] = [shim::area::SLOT_COUNT, 64];
 
 /// Why a process did not leave. It is stopped and whole, unless it is gone.
 #[derive(Debug)]
@@ -271,11 +272,16 @@ impl Away {
             let foothold = Foothold::install(&mut injector, base)?;
             undo.foothold = Some(foothold);
             undo.ranges.push(foothold.range());
-            let bytes = shim::area::bytes(SLOTS);
             let avoid = [taken(&mappings), vec![foothold.range()]].concat();
-            let mapped = hole(&avoid, bytes)
-                .ok_or(InjectError::Ptrace(Errno(libc_errno::ENOMEM)))
-                .and_then(|at| map_area(&mut injector, &foothold, at, bytes).map(|area| (area, at)));
+            let mut map = |slots| {
+                let at = hole(&avoid, shim::area::bytes(slots))
+                    .ok_or(InjectError::Ptrace(Errno(libc_errno::ENOMEM)))?;
+                map_area(&mut injector, &foothold, at, slots).map(|area| (area, at))
+            };
+            let mapped = match map(SLOTS[0]) {
+                Err(InjectError::Call { .. } | InjectError::Ptrace(Errno(libc_errno::ENOMEM))) => map(SLOTS[1]),
+                mapped => mapped,
+            };
             let (area, area_base) = match mapped {
                 Ok(mapped) => mapped,
                 Err(InjectError::Gone(tid, event, time)) => {
@@ -286,7 +292,11 @@ impl Away {
                     return Err(CaptureError::Stay(format!("no room for its calls: {error}")));
                 }
             };
-            undo.ranges.push((area_base, area_base + bytes));
+            undo.ranges.push((area_base, area_base + shim::area::bytes(area.slots())));
+            if tids.len() as u64 > area.slots() {
+                done.push(injector.finish()?);
+                return Err(CaptureError::Stay(TOO_MANY_THREADS.into()));
+            }
             let mapped = Ours { foothold, area, area_base };
             let mut layout = capture::layout(pid)?;
             layout.brk = capture::brk(&mut injector)?;
@@ -553,7 +563,7 @@ impl Away {
         for tid in threads {
             if let Some(deputy) = self.threads.remove(tid) {
                 self.keys.remove(&deputy.key);
-                area.free(deputy.slot);
+                area.leave(&deputy);
             }
         }
     }
@@ -568,7 +578,8 @@ struct Ours {
 
 impl Ours {
     fn ranges(&self) -> [(u64, u64); 2] {
-        [self.foothold.range(), (self.area_base, self.area_base + shim::area::bytes(SLOTS))]
+        let area = shim::area::bytes(self.area.slots());
+        [self.foothold.range(), (self.area_base, self.area_base + area)]
     }
 }
 
@@ -650,7 +661,7 @@ fn map_area(
     injector: &mut Injector,
     foothold: &Foothold,
     base: u64,
-    bytes: u64,
+    slots: u64,
 ) -> Result<Area, InjectError> {
     let pid = injector.tid();
     tracee::memory::write_all(pid, foothold.scratch(), b"mosix-calls\0")?;
@@ -659,15 +670,14 @@ fn map_area(
         let file = take_fd(pid, fd as i32)?;
         rustix::fs::ftruncate(&file, shim::area::bytes(shim::area::SLOT_COUNT))
             .map_err(|error| Errno(error.raw_os_error()))?;
-        Ok::<_, InjectError>(file)
+        Ok::<_, InjectError>(Area::map(file, slots)?)
     })();
-    let mapped = match made {
-        Ok(file) => injector.call("mmap", MMAP, [base, bytes, 3, MAP_SHARED_FIXED, fd, 0]).map(|_| file),
-        Err(error) => Err(error),
-    };
+    let mapped = made.and_then(|area| {
+        let args = [base, shim::area::bytes(slots), 3, MAP_SHARED_FIXED, fd, 0];
+        injector.call("mmap", MMAP, args).map(|_| area)
+    });
     injector.call("close", CLOSE, [fd, 0, 0, 0, 0, 0])?;
-    let file = mapped?;
-    Ok(Area::map(file, SLOTS)?)
+    mapped
 }
 
 /// Mirrors what SIGCHLD's disposition means for zombies, and whether it comes for children that stop or go on: one of

@@ -15,6 +15,7 @@ use wire::session::{Call, Outcome, Up};
 
 use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
+use crate::process::TOO_MANY_THREADS;
 use crate::procfs;
 use crate::supervisor::{blocks_until_written, socket_timeout_of, timeout_kind};
 
@@ -53,9 +54,14 @@ impl Away {
                 }
                 self.nearness.end();
                 let thread = flags & CLONE_THREAD != 0;
+                let process = self.threads.get(&tid).and_then(|deputy| self.processes.get(&deputy.process));
+                let Some(slot) = process.and_then(|process| process.area.take()) else {
+                    self.reply(tid, seq, Outcome::GoHome(TOO_MANY_THREADS.into()), Vec::new());
+                    return Ok(());
+                };
                 let serving = Serving {
                     seq,
-                    what: What::Fork { thread },
+                    what: What::Fork { thread, slot: Some(slot) },
                     places: Vec::new(),
                     bufs: Vec::new(),
                     nr: CLONE,
@@ -286,6 +292,11 @@ impl Away {
             self.count_cpu(pid, &serving, window, ret, &mut outs);
         }
         let interrupted = restart::is_code(ret) || ret == -4;
+        if let What::Fork { slot: Some(unused), .. } = serving.what
+            && let Some(process) = self.threads.get(&tid).and_then(|of| self.processes.get(&of.process))
+        {
+            process.area.free(unused);
+        }
         let outcome = match (serving.what, child) {
             (What::Fork { .. }, Some((_, process, thread))) if ret > 0 => {
                 Outcome::Forked { tid: ret as i32, process, thread }
