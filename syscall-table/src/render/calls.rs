@@ -3,25 +3,46 @@
 use std::fmt::Write;
 
 use super::Printer;
-use super::shapes::{i32_at, u16_at, u32_at, u64_at};
-use super::values::{flags as named, hex, name, octal, signal};
+use super::devices::{request, request_number};
+use super::ipc::get_flags;
+use super::options::{option_name, protocol};
+use super::shapes::{i32_at, u16_at, u64_at};
+use super::tasks::{futex_wake_op, io_priority};
+use super::values::{file_mode, flags as named, hex, name, signal};
 use crate::flags;
 use crate::kinds::Shape;
+
+/// O_CREAT or __O_TMPFILE: the call has a mode.
+pub(super) const MAKES_FILE: u64 = 0x40 | 0x40_0000;
+
+/// What mknod(2) needs a device number for.
+const S_IFMT: u64 = 0o170_000;
+const S_IFCHR: u64 = 0o20_000;
+const S_IFBLK: u64 = 0o60_000;
 
 impl Printer<'_> {
     /// Arguments that are there only sometimes.
     pub(super) fn hidden(&self, n: usize) -> bool {
-        /// O_CREAT or __O_TMPFILE
-        const MAKES_FILE: u64 = 0x40 | 0x40_0000;
+        let no_device = |mode: u64| !matches!(mode & S_IFMT, S_IFCHR | S_IFBLK);
         match (self.name(), n) {
             ("open", 2) => self.args[1] & MAKES_FILE == 0,
             ("openat", 3) => self.args[2] & MAKES_FILE == 0,
             ("mq_open", 2 | 3) => self.args[1] & 0x40 == 0,
+            ("mknod", 2) => no_device(self.args[1]),
+            ("mknodat", 3) => no_device(self.args[2]),
             ("mremap", 4) => self.args[3] & 2 == 0,
             ("preadv" | "pwritev" | "preadv2" | "pwritev2", 4) => true,
-            // FUTEX_WAIT_BITSET and FUTEX_WAKE_BITSET leave arguments out.
+            // FUTEX_WAIT_BITSET and FUTEX_WAKE_BITSET leave arguments out, FUTEX_LOCK_PI has no value.
             ("futex", 4) => matches!(self.args[1] & 0x7f, 9 | 10),
             ("futex", 3) => self.args[1] & 0x7f == 10,
+            ("futex", 2) => matches!(self.args[1] & 0x7f, 6 | 13),
+            // MEMBARRIER_CMD_FLAG_CPU
+            ("membarrier", 2) => self.args[1] & 1 == 0,
+            // KCMP_FILE and KCMP_EPOLL_TFD compare something that has a number.
+            ("kcmp", 3 | 4) => matches!(self.args[2] as u32, 1..=6),
+            ("syslog", 1 | 2) => !matches!(self.args[0] as u32, 2..=4 | 8 | 11..),
+            // The register sets of x86-64 have no address.
+            ("ptrace", 2) => matches!(self.args[0], 12..=15 | 0x4201..=0x4203),
             _ => false,
         }
     }
@@ -29,70 +50,31 @@ impl Printer<'_> {
     /// Calls whose arguments stand in another order or are one structure. Returns whether it was one.
     pub(super) fn whole_call(&mut self) -> bool {
         match (self.name(), self.ret.is_some()) {
-            ("clone", false) => {
-                self.out.push_str("child_stack=");
-                self.address(self.args[1]);
-                let bits = clone_flags(self.args[0]);
-                let _ = write!(self.out, ", flags={bits}");
-            }
-            ("clone", true) => {
-                let [bits, _, parent, child, tls, _] = self.args;
-                let mut add = |label: &str, text: String| {
-                    let _ = write!(self.out, ", {label}={text}");
-                };
-                if bits & 0x10_1000 != 0 {
-                    add(if bits & 0x1000 != 0 { "pidfd" } else { "parent_tid" }, hex(parent));
-                }
-                if bits & 0x8_0000 != 0 {
-                    add("tls", hex(tls));
-                }
-                if bits & 0x120_0000 != 0 {
-                    add("child_tidptr", hex(child));
-                }
-            }
+            ("clone", false) => self.clone_entry(),
+            ("clone", true) => self.clone_exit(),
             ("clone3", false) => self.clone_args(),
-            ("clone3", true) => {
-                let parent = self.fetch(self.args[0], 88).map(|b| (u64_at(&b, 0), u64_at(&b, 24)));
-                if let Some((bits, parent)) = parent
-                    && bits & 0x10_0000 != 0
-                    && !self.failed()
-                    && let Some(tid) = self.word32(parent)
-                {
-                    let _ = write!(self.out, " => {{parent_tid=[{tid}]}}");
-                }
-                let _ = write!(self.out, ", {}", self.args[1]);
-            }
+            ("clone3", true) => self.clone3_exit(),
+            ("rt_sigreturn", false) => self.restored_mask(),
+            ("rt_sigreturn", true) => {}
             _ => return false,
         }
         true
     }
 
-    fn clone_args(&mut self) {
-        let size = (self.args[1].min(88) as usize).max(64);
-        let Some(b) = self.fetch(self.args[0], size) else { return self.address(self.args[0]) };
-        let bits = u64_at(&b, 0);
-        let mut text = format!("{{flags={}", named(bits, &flags::CLONE3));
-        let mut add = |label: &str, value: String| {
-            let _ = write!(text, ", {label}={value}");
-        };
-        if bits & 0x1000 != 0 {
-            add("pidfd", hex(u64_at(&b, 8)));
+    /// The mask that rt_sigreturn(2) puts back: in the frame that the kernel has put on the stack for the handler.
+    fn restored_mask(&mut self) {
+        /// Offset of uc_sigmask in `struct ucontext` of the kernel.
+        const MASK_AT: u64 = 296;
+        let frame = self.mem.stack_pointer();
+        if let Some(mask) = frame.and_then(|frame| self.word64(frame.wrapping_add(MASK_AT))) {
+            let mask = super::values::sigset(mask);
+            let _ = write!(self.out, "{{mask={mask}}}");
         }
-        if bits & 0x120_0000 != 0 {
-            add("child_tid", hex(u64_at(&b, 16)));
-        }
-        if bits & 0x10_0000 != 0 {
-            add("parent_tid", hex(u64_at(&b, 24)));
-        }
-        add("exit_signal", signal(u64_at(&b, 32)));
-        let stack = u64_at(&b, 40);
-        add("stack", if stack == 0 { "NULL".into() } else { hex(stack) });
-        add("stack_size", hex(u64_at(&b, 48)));
-        if bits & 0x8_0000 != 0 {
-            add("tls", hex(u64_at(&b, 56)));
-        }
-        text.push('}');
-        self.out.push_str(&text);
+    }
+
+    /// Whether it is this operation of a multiplexed call.
+    pub(super) fn is_op(&self, name: &str) -> bool {
+        self.resolved.op.is_some_and(|op| op.name == name)
     }
 
     /// Arguments that are not shown by their kind alone. Returns whether it was one.
@@ -100,39 +82,44 @@ impl Printer<'_> {
         let value = self.args[n];
         let text = match (self.name(), n) {
             ("execve", 2) | ("execveat", 3) => {
-                let variables = self.count_strings(value);
-                self.address(value);
-                if let Some(count) = variables {
-                    let s = if count == 1 { "" } else { "s" };
-                    let _ = write!(self.out, " /* {count} var{s} */");
-                }
+                self.environment(value);
                 return true;
             }
             ("ioctl", 1) => match self.resolved.op {
-                Some(op) => op.name.into(),
-                None => ioctl_number(value as u32),
+                Some(op) => request(op.name).into(),
+                None => request_number(value as u32),
             },
-            ("mknod", 1) | ("mknodat", 2) => super::values::file_mode(value as u32),
+            ("ioctl", 2) => return self.device_argument(value),
+            ("mknod", 1) | ("mknodat", 2) => file_mode(value as u32),
             ("semctl", 2) | ("msgctl" | "shmctl", 1) => match self.resolved.op {
                 Some(op) => op.name.into(),
-                None => hex(value),
+                None => {
+                    let kind = self.name()[..3].to_ascii_uppercase();
+                    format!("{} /* {kind}_??? */", hex(value & 0xffff_ffff))
+                }
             },
+            ("semctl", 3) if self.is_op("SETALL") => {
+                self.address(value);
+                return true;
+            }
             ("landlock_add_rule", 1) => match self.resolved.op {
                 Some(op) => op.name.into(),
                 None => hex(value),
             },
-            ("semget", 2) | ("msgget", 1) | ("shmget", 2) => {
-                let bits = named(value & !0o777, &flags::IPC_GET);
-                let mode = octal(value as u32 & 0o777);
-                if value & !0o777 == 0 { mode } else { format!("{bits}|{mode}") }
-            }
+            ("semget", 2) | ("msgget", 1) => get_flags(value, &flags::SEM_GET),
+            ("shmget", 2) => get_flags(value, &flags::SHM_GET),
             ("semget" | "msgget" | "shmget", 0) if value as u32 == 0 => "IPC_PRIVATE".into(),
             ("futex", 1) => futex_op(value),
             ("futex", 5) if value as u32 == u32::MAX => "FUTEX_BITSET_MATCH_ANY".into(),
+            ("futex", 5) if self.is_op("FUTEX_WAKE_OP") => futex_wake_op(value),
+            ("futex", 2) if self.resolved.op.is_none() => (value as u32).to_string(),
             ("waitid", 1) => (value as i32).to_string(),
-            ("socket" | "socketpair", 2) => protocol(self.args[0], value),
-            ("setsockopt" | "getsockopt", 2) => socket_option(self.args[1], value),
-            ("setsockopt" | "getsockopt", 3) => return self.option_value(value),
+            ("socket", 2) => protocol(self.args[0], value),
+            ("setsockopt" | "getsockopt", 2) => option_name(self.args[1], value),
+            ("setsockopt" | "getsockopt", 3) => {
+                self.option_value(value);
+                return true;
+            }
             ("getrandom", 0) => {
                 self.random(value);
                 return true;
@@ -141,7 +128,7 @@ impl Printer<'_> {
                 self.path(value);
                 return true;
             }
-            ("sendfile", 2) | ("splice" | "copy_file_range", 1 | 3) if value != 0 => {
+            ("sendfile", 2) if value != 0 => {
                 match (self.offset.take(), self.word64(value)) {
                     (Some(before), Some(after)) if before != after => {
                         let _ = write!(self.out, "[{before}] => [{after}]");
@@ -158,6 +145,45 @@ impl Printer<'_> {
                 }
                 return true;
             }
+            ("mincore", 2) if self.ret == Some(0) => {
+                self.resident(value);
+                return true;
+            }
+            ("mbind" | "set_mempolicy", _) | ("get_mempolicy", 0 | 1) => return self.policy_argument(n, value),
+            ("process_vm_readv" | "process_vm_writev", 1 | 3) => {
+                self.foreign_vector(n, value);
+                return true;
+            }
+            ("mq_notify", 1) => {
+                self.shape_at(value, Shape::Sigevent);
+                return true;
+            }
+            ("recvmmsg", 4) => {
+                self.shape_at(value, Shape::Timespec);
+                return true;
+            }
+            ("name_to_handle_at", 2) | ("open_by_handle_at", 1) => {
+                self.file_handle(value);
+                return true;
+            }
+            ("ioprio_set", 2) => io_priority(value & 0xffff_ffff),
+            ("personality", 0) if value as u32 == u32::MAX => "0xffffffff".into(),
+            ("syslog", 0) => format!("{} /* {} */", value as i32, bare_name(value, &flags::SYSLOG)),
+            ("seccomp", 2) if self.args[0] as u32 == 2 => match self.word32(value) {
+                Some(action) => format!("[{}]", name(action.into(), &flags::SECCOMP_RET)),
+                None => {
+                    self.address(value);
+                    return true;
+                }
+            },
+            ("swapon", 1) => {
+                let bits = named(value & 0x1_8000, &flags::SWAP);
+                if value & 0x1_8000 == 0 {
+                    (value & 0x7fff).to_string()
+                } else {
+                    format!("{bits}|{}", value & 0x7fff)
+                }
+            }
             ("exit" | "exit_group", 0) => (value as i32).to_string(),
             ("getpriority" | "setpriority", 1) => (value as i32).to_string(),
             _ => return false,
@@ -166,45 +192,67 @@ impl Printer<'_> {
         true
     }
 
-    fn count_strings(&mut self, addr: u64) -> Option<usize> {
-        /// More variables than this are not counted.
-        const MOST: usize = 1 << 16;
-        if addr == 0 {
-            return None;
-        }
-        (0..MOST).find(|&i| self.word64(addr.wrapping_add(i as u64 * 8)).unwrap_or(0) == 0)
+    /// The pages that mincore(2) found.
+    fn resident(&mut self, addr: u64) {
+        /// Pages of the longest area whose answer is fetched; only the first are shown.
+        const MOST_PAGES: usize = 1 << 16;
+        let pages = (self.args[1].div_ceil(4096) as usize).min(MOST_PAGES);
+        let Some(found) = self.fetch(addr, pages) else { return self.address(addr) };
+        self.list(&found, ", ", |printer, page| {
+            let _ = write!(printer.out, "{}", page & 1);
+        });
     }
 
-    /// The value of a socket option: an `int`, or a structure that is known.
-    fn option_value(&mut self, addr: u64) -> bool {
-        let get = self.name() == "getsockopt";
-        if addr == 0 || get && self.failed() {
-            self.address(addr);
-            return true;
-        }
-        let len = if get { self.word32(self.args[4]).unwrap_or(0) } else { self.args[4] as u32 };
-        let text = match (self.args[1] as u32, self.args[2] as u32, len) {
-            (1, 13, 8) => self
-                .fetch(addr, 8)
-                .map(|b| format!("{{l_onoff={}, l_linger={}}}", i32_at(&b, 0), i32_at(&b, 4))),
-            (1, 17, 12) => self
-                .fetch(addr, 12)
-                .map(|b| format!("{{pid={}, uid={}, gid={}}}", i32_at(&b, 0), u32_at(&b, 4), u32_at(&b, 8))),
-            (1, 20 | 21, 16) => {
-                self.shape_at(addr, Shape::Timeval);
-                return true;
-            }
-            (_, _, 4) => self.fetch(addr, 4).map(|b| format!("[{}]", i32_at(&b, 0))),
-            (_, _, len) => {
-                let want = (len as usize).min(self.style.string_bytes + 1);
-                self.fetch(addr, want).map(|b| super::values::quoted(&b, self.style.string_bytes))
-            }
-        };
-        match text {
-            Some(text) => self.out.push_str(&text),
-            None => self.address(addr),
+    /// Modes and masks of NUMA policies. Returns whether it was one.
+    fn policy_argument(&mut self, n: usize, value: u64) -> bool {
+        match (self.name(), n) {
+            ("get_mempolicy", 0) => match self.word32(value).filter(|_| self.ret == Some(0)) {
+                Some(mode) => {
+                    let mode = named(mode.into(), &flags::MPOL);
+                    let _ = write!(self.out, "[{mode}]");
+                }
+                None => self.address(value),
+            },
+            ("get_mempolicy", 1) if self.ret != Some(0) => self.address(value),
+            ("get_mempolicy", 1) => self.node_mask(value, self.args[2].saturating_sub(1)),
+            ("set_mempolicy", 1) => self.node_mask(value, self.args[2].saturating_sub(1)),
+            ("mbind", 3) => self.node_mask(value, self.args[4].saturating_sub(1)),
+            _ => return false,
         }
         true
+    }
+
+    /// The vectors of process_vm_readv(2): only the caller's own memory is looked at.
+    fn foreign_vector(&mut self, n: usize, addr: u64) {
+        let count = self.args[n + 1];
+        let read = self.name() == "process_vm_readv";
+        match (n, self.ret) {
+            (1, Some(ret)) if read && !self.failed() => self.vector(addr, count, Some(ret as u64)),
+            (1, _) if !read => self.vector(addr, count, None),
+            _ => self.bare_vector(addr, count),
+        }
+    }
+
+    /// A `struct file_handle`, see name_to_handle_at(2).
+    fn file_handle(&mut self, addr: u64) {
+        /// MAX_HANDLE_SZ
+        const MOST_BYTES: u32 = 128;
+        let made = self.name() == "name_to_handle_at";
+        let (Some(room), Some(head)) = (self.length.or_else(|| self.word32(addr)), self.fetch(addr, 8)) else {
+            return self.address(addr);
+        };
+        let bytes = super::shapes::u32_at(&head, 0);
+        let _ = write!(self.out, "{{handle_bytes={room}");
+        if made && room != bytes {
+            let _ = write!(self.out, " => {bytes}");
+        }
+        if !(made && self.failed()) {
+            let handle = self.fetch(addr.wrapping_add(8), bytes.min(MOST_BYTES) as usize);
+            let handle = handle.map(|handle| super::values::quoted_hex(&handle, MOST_BYTES as usize));
+            let _ = write!(self.out, ", handle_type={}", i32_at(&head, 4));
+            let _ = write!(self.out, ", f_handle={}", handle.unwrap_or_default());
+        }
+        self.out.push('}');
     }
 
     /// What stands after the result: poll(2)'s answers, select(2)'s sets, what is left of a timeout.
@@ -243,6 +291,12 @@ impl Printer<'_> {
                 let shape = if self.name() == "select" { Shape::Timeval } else { Shape::Timespec };
                 self.left(self.args[4], shape);
             }
+            "time" => self.tail = super::shapes::date(ret, 0, false),
+            "ioprio_get" => self.tail = io_priority(ret as u64),
+            "membarrier" if self.args[0] == 0 => {
+                let commands = named(ret as u64, &flags::MEMBARRIER);
+                self.tail = commands;
+            }
             "rt_sigtimedwait" if ret > 0 => self.tail = signal(ret as u64),
             _ => {}
         }
@@ -260,19 +314,6 @@ impl Printer<'_> {
     }
 }
 
-/// The low byte is the signal that the child's end sends.
-fn clone_flags(value: u64) -> String {
-    let bits = value & !0xff;
-    let mut text = if bits == 0 { String::new() } else { named(bits, &flags::CLONE) };
-    if value & 0xff != 0 {
-        if !text.is_empty() {
-            text.push('|');
-        }
-        text.push_str(&signal(value & 0xff));
-    }
-    if text.is_empty() { "0".into() } else { text }
-}
-
 /// `FUTEX_WAIT_PRIVATE|FUTEX_CLOCK_REALTIME`
 fn futex_op(value: u64) -> String {
     let op = value & 0x7f;
@@ -285,48 +326,8 @@ fn futex_op(value: u64) -> String {
     format!("{label}{private}{clock}")
 }
 
-fn protocol(family: u64, value: u64) -> String {
-    let known = match (family, value as u32) {
-        (2 | 10, 0) => "IPPROTO_IP",
-        (2 | 10, 1) => "IPPROTO_ICMP",
-        (2 | 10, 6) => "IPPROTO_TCP",
-        (2 | 10, 17) => "IPPROTO_UDP",
-        (2 | 10, 58) => "IPPROTO_ICMPV6",
-        (2 | 10, 132) => "IPPROTO_SCTP",
-        (2 | 10, 255) => "IPPROTO_RAW",
-        (16, 0) => "NETLINK_ROUTE",
-        (16, 9) => "NETLINK_AUDIT",
-        (16, 15) => "NETLINK_KOBJECT_UEVENT",
-        (16, 16) => "NETLINK_GENERIC",
-        _ => return (value as i32).to_string(),
-    };
-    known.into()
-}
-
-fn socket_option(level: u64, value: u64) -> String {
-    let set = match level as u32 {
-        0 => &flags::IP,
-        1 => &flags::SO,
-        6 => &flags::TCP,
-        41 => &flags::IPV6,
-        _ => return hex(value & 0xffff_ffff),
-    };
-    name(value & 0xffff_ffff, set)
-}
-
-/// `_IOC(_IOC_READ, 0x54, 0x2, 0x4)`
-fn ioctl_number(request: u32) -> String {
-    let direction = match request >> 30 {
-        0 => "_IOC_NONE",
-        1 => "_IOC_WRITE",
-        2 => "_IOC_READ",
-        _ => "_IOC_READ|_IOC_WRITE",
-    };
-    let hex = |value: u32| hex(value.into());
-    format!(
-        "_IOC({direction}, {}, {}, {})",
-        hex(request >> 8 & 0xff),
-        hex(request & 0xff),
-        hex(request >> 16 & 0x3fff)
-    )
+/// A value's name, without its number.
+fn bare_name(value: u64, set: &'static flags::FlagSet) -> &'static str {
+    let known = set.bits.iter().find(|(number, _)| *number == value & 0xffff_ffff);
+    known.map_or(set.unknown, |(_, name)| name)
 }

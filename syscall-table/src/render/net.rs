@@ -1,9 +1,10 @@
 //! Socket addresses, messages, vectors, polling.
 
 use std::fmt::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use super::Printer;
+use super::options::{inet_addr, interface};
 use super::shapes::{i32_at, u16_at, u32_at, u64_at};
 use super::values::{flags as named, hex, name, quoted, sigset};
 use crate::flags;
@@ -34,6 +35,18 @@ impl Printer<'_> {
             Some(before) if before != after && !self.failed() => write!(self.out, "[{before} => {after}]"),
             _ => write!(self.out, "[{after}]"),
         };
+    }
+
+    /// An array of `struct iovec` without its data.
+    pub(super) fn bare_vector(&mut self, addr: u64, count: u64) {
+        let shown = count.min(self.style.elements as u64 + 1) as usize;
+        let Some(array) = self.fetch(addr, shown * 16) else { return self.address(addr) };
+        let parts: Vec<&[u8]> = array.chunks_exact(16).collect();
+        self.list(&parts, ", ", |printer, part| {
+            printer.out.push_str("{iov_base=");
+            printer.address(u64_at(part, 0));
+            let _ = write!(printer.out, ", iov_len={}}}", u64_at(part, 8));
+        });
     }
 
     /// An array of `struct iovec`, its data cut to `limit` bytes in all.
@@ -68,11 +81,19 @@ impl Printer<'_> {
         self.word32(self.args[n].wrapping_add(8))
     }
 
+    /// The room for a file handle before the call.
+    pub(super) fn file_handle_length(&mut self) -> Option<u32> {
+        let (n, _) = self.resolved.args().find(|(_, arg)| arg.kind == Kind::FileHandle(Dir::Out))?;
+        self.word32(self.args[n])
+    }
+
     pub(super) fn message(&mut self, addr: u64, dir: Dir) {
-        if dir == Dir::Out && self.failed() {
-            return self.address(addr);
-        }
+        let failed = dir == Dir::Out && self.failed();
         let Some(header) = self.fetch(addr, 56) else { return self.address(addr) };
+        if failed {
+            let _ = write!(self.out, "{{msg_namelen={}}}", u32_at(&header, 8) as i32);
+            return;
+        }
         let limit = if dir == Dir::Out { self.ret.map(|ret| ret.max(0) as u64) } else { None };
         self.message_header(&header, self.length.filter(|_| dir == Dir::Out), limit);
     }
@@ -97,46 +118,6 @@ impl Printer<'_> {
         }
         let bits = named(u32_at(header, 48).into(), &flags::MSG);
         let _ = write!(self.out, ", msg_controllen={control_len}, msg_flags={bits}}}");
-    }
-
-    /// Control messages: cmsg(3).
-    fn control(&mut self, addr: u64, len: u64) {
-        const HEADER_BYTES: usize = 16;
-        let Some(bytes) = self.fetch(addr, len.min(4096) as usize) else { return self.address(addr) };
-        let mut rest = bytes.as_slice();
-        let mut texts = Vec::new();
-        while rest.len() >= HEADER_BYTES {
-            let (len, level, kind) = (u64_at(rest, 0), u32_at(rest, 8), u32_at(rest, 12));
-            let end = usize::try_from(len).unwrap_or(usize::MAX);
-            if end < HEADER_BYTES || end > rest.len() {
-                break;
-            }
-            let data = &rest[HEADER_BYTES..end];
-            let kind_name = match (level, kind) {
-                (1, 1) => "SCM_RIGHTS".into(),
-                (1, 2) => "SCM_CREDENTIALS".into(),
-                (1, _) => name(kind.into(), &flags::SO),
-                (0, _) => name(kind.into(), &flags::IP),
-                (41, _) => name(kind.into(), &flags::IPV6),
-                _ => hex(kind.into()),
-            };
-            let data = match (level, kind) {
-                (1, 1) => {
-                    let fds: Vec<String> = data.chunks_exact(4).map(|fd| i32_at(fd, 0).to_string()).collect();
-                    format!("[{}]", fds.join(", "))
-                }
-                (1, 2) if data.len() >= 12 => {
-                    format!("{{pid={}, uid={}, gid={}}}", i32_at(data, 0), u32_at(data, 4), u32_at(data, 8))
-                }
-                _ => quoted(data, self.style.string_bytes),
-            };
-            texts.push(format!(
-                "{{cmsg_len={len}, cmsg_level={}, cmsg_type={kind_name}, cmsg_data={data}}}",
-                name(level.into(), &flags::SOL)
-            ));
-            rest = rest.get(end.next_multiple_of(8)..).unwrap_or(&[]);
-        }
-        let _ = write!(self.out, "[{}]", texts.join(", "));
     }
 
     pub(super) fn messages(&mut self, addr: u64, count: u64, dir: Dir) {
@@ -206,39 +187,69 @@ impl Printer<'_> {
     }
 }
 
-fn sockaddr(b: &[u8]) -> String {
+/// A socket address of any family, as many bytes of it as there are.
+pub(super) fn sockaddr(b: &[u8]) -> String {
+    /// sizeof(sun_path)
+    const UNIX_PATH_BYTES: usize = 108;
     let family = u16_at(b, 0);
     let head = format!("{{sa_family={}", name(family.into(), &flags::AF));
     let be16 = |at: usize| u16::from_be_bytes([b[at], b[at + 1]]);
     match family {
         1 if b.len() == 2 => format!("{head}}}"),
         1 => {
-            let path = &b[2..];
+            let path = &b[2..b.len().min(2 + UNIX_PATH_BYTES)];
             if path[0] == 0 {
-                return format!("{head}, sun_path=@{}}}", quoted(&path[1..], 128));
+                return format!("{head}, sun_path=@{}}}", quoted(&path[1..], UNIX_PATH_BYTES));
             }
             let path = path.split(|&byte| byte == 0).next().unwrap_or(path);
-            format!("{head}, sun_path={}}}", quoted(path, 128))
+            format!("{head}, sun_path={}}}", quoted(path, UNIX_PATH_BYTES))
         }
-        2 if b.len() >= 8 => {
-            let host = Ipv4Addr::new(b[4], b[5], b[6], b[7]);
-            format!("{head}, sin_port=htons({}), sin_addr=inet_addr(\"{host}\")}}", be16(2))
-        }
+        2 if b.len() >= 8 => format!("{head}, sin_port=htons({}), sin_addr={}}}", be16(2), inet_addr(b, 4)),
         10 if b.len() >= 24 => {
-            let mut host = [0; 16];
-            host.copy_from_slice(&b[8..24]);
             let flow = u32::from_be_bytes([b[4], b[5], b[6], b[7]]);
             let scope = if b.len() >= 28 { u32_at(b, 24) } else { 0 };
+            // An address of one link: its scope is an interface.
+            let of_link = b[8] == 0xfe && b[9] & 0xc0 == 0x80 || b[8] == 0xff && b[9] & 0xf == 2;
+            let scope = if of_link { interface(scope) } else { scope.to_string() };
             format!(
-                "{head}, sin6_port=htons({}), sin6_flowinfo=htonl({flow}), inet_pton(AF_INET6, \"{}\", &sin6_addr), \
-                 sin6_scope_id={scope}}}",
+                "{head}, sin6_port=htons({}), sin6_flowinfo=htonl({flow}), {}, sin6_scope_id={scope}}}",
                 be16(2),
-                Ipv6Addr::from(host)
+                inet_pton(&b[8..24], "sin6_addr")
             )
         }
         16 if b.len() >= 12 => {
-            format!("{head}, nl_pid={}, nl_groups={:08x}}}", u32_at(b, 4) as i32, u32_at(b, 8))
+            let groups = match u32_at(b, 8) {
+                0 => "00000000".into(),
+                groups => format!("{groups:#08x}"),
+            };
+            format!("{head}, nl_pid={}, nl_groups={groups}}}", u32_at(b, 4) as i32)
         }
-        _ => format!("{head}, sa_data={}}}", quoted(&b[2..], 14)),
+        17 if b.len() >= 20 => {
+            let len = usize::from(b[11]);
+            let address: Vec<String> = b[12..].iter().take(len).map(|byte| hex((*byte).into())).collect();
+            format!(
+                "{head}, sll_protocol=htons({}), sll_ifindex={}, sll_hatype={}, sll_pkttype={}, sll_halen={len}, \
+                 sll_addr=[{}]}}",
+                name(be16(2).into(), &flags::ETH_P),
+                interface(u32_at(b, 4)),
+                name(u16_at(b, 8).into(), &flags::ARPHRD),
+                name(b[10].into(), &flags::PACKET_TYPE),
+                address.join(", ")
+            )
+        }
+        40 if b.len() >= 16 => format!(
+            "{head}, svm_cid={}, svm_port={}, svm_flags={}}}",
+            name(u32_at(b, 8).into(), &flags::VMADDR_CID),
+            hex(u32_at(b, 4).into()),
+            hex(b[12].into())
+        ),
+        _ => format!("{head}, sa_data={}}}", quoted(&b[2..], b.len())),
     }
+}
+
+/// `inet_pton(AF_INET6, "::1", &sin6_addr)`
+pub(super) fn inet_pton(b: &[u8], field: &str) -> String {
+    let mut host = [0; 16];
+    host.copy_from_slice(&b[..16]);
+    format!("inet_pton(AF_INET6, \"{}\", &{field})", Ipv6Addr::from(host))
 }
