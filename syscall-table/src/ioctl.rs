@@ -72,7 +72,7 @@ pub(crate) static IOCTL_OPS: &[Op] = ops! {
     0x80045438 TIOCGPKT(argp: outs(Shape::I32)) -> Zero, Forward, No, "terminals are home's";
     0x80045439 TIOCGPTLCK(argp: outs(Shape::I32)) -> Zero, Forward, No, "terminals are home's";
     0x80045440 TIOCGEXCL(argp: outs(Shape::I32)) -> Zero, Forward, No, "terminals are home's";
-    0x5441 TIOCGPTPEER(flags: Flags(&crate::flags::OPEN)) -> NewFd, Forward, No, "descriptors live at home";
+    0x5441 TIOCGPTPEER(flags: Hex) -> NewFd, Forward, No, "descriptors live at home";
     0x5450 FIONCLEX() -> Zero, Forward, No, "descriptors live at home";
     0x5451 FIOCLEX() -> Zero, Forward, No, "descriptors live at home";
     0x5452 FIOASYNC(argp: ins(Shape::I32)) -> Zero, Forward, No, "descriptors live at home";
@@ -157,8 +157,8 @@ pub(crate) static IOCTL_OPS: &[Op] = ops! {
     0x8903 FIOGETOWN(argp: outs(Shape::I32)) -> Zero, Forward, No, "sockets live at home";
     0x8904 SIOCGPGRP(argp: outs(Shape::I32)) -> Zero, Forward, No, "sockets live at home";
     0x8905 SIOCATMARK(argp: outs(Shape::I32)) -> Zero, Forward, No, "sockets live at home";
-    0x8906 SIOCGSTAMP(argp: outs(Shape::Timeval)) -> Zero, Forward, No, "sockets live at home";
-    0x8907 SIOCGSTAMPNS(argp: outs(Shape::Timespec)) -> Zero, Forward, No, "sockets live at home";
+    0x8906 SIOCGSTAMP_OLD(argp: outs(Shape::Timeval)) -> Zero, Forward, No, "sockets live at home";
+    0x8907 SIOCGSTAMPNS_OLD(argp: outs(Shape::Timespec)) -> Zero, Forward, No, "sockets live at home";
     0x80108906 SIOCGSTAMP_NEW(argp: outs(Shape::Timeval)) -> Zero, Forward, No, "sockets live at home";
     0x80108907 SIOCGSTAMPNS_NEW(argp: outs(Shape::Timespec)) -> Zero, Forward, No, "sockets live at home";
     0x894b SIOCOUTQNSD(argp: outs(Shape::I32)) -> Zero, Forward, No, "sockets live at home";

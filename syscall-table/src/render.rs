@@ -70,7 +70,9 @@ pub fn entry(nr: u32, args: [u64; 6], mem: &mut dyn GuestRead, style: &Style) ->
     let _ = write!(printer.out, "{}(", call.name);
     let next = printer.arguments(0);
     let length = printer.resolved.args().find(|(_, arg)| arg.kind == Kind::SockLen);
-    let length = length.and_then(|(n, _)| printer.word32(args[n])).or_else(|| printer.message_name_length())
+    let length = length
+        .and_then(|(n, _)| printer.word32(args[n]))
+        .or_else(|| printer.message_name_length())
         .or_else(|| printer.file_handle_length());
     let offset = printer.resolved.args().find(|(_, arg)| arg.kind == VALUE_RESULT_OFFSET);
     let offset = offset.and_then(|(n, _)| printer.word64(args[n]));
@@ -110,13 +112,9 @@ pub fn exit(
     out
 }
 
-/// The rest of a call in which its thread was killed.
-pub fn cut_short(entry: &Entry, style: &Style) -> String {
-    if entry.next < ALL_ARGUMENTS {
-        return " <unfinished ...>) = ?".into();
-    }
-    let pad = style.column.saturating_sub(2).saturating_sub(entry.text.chars().count());
-    format!("){:pad$} = ?", "")
+/// The rest of the arguments of a call in which its thread was killed; its result is `?`.
+pub fn cut_short(entry: &Entry) -> &'static str {
+    if entry.next < ALL_ARGUMENTS { " <unfinished ...>)" } else { ")" }
 }
 
 /// [`Entry::next`] of a call whose arguments are all known when it is made.

@@ -27,8 +27,7 @@ const MODES: [&str; 2] = ["--home", "--loopback"];
 const LONGEST_S: u32 = 60;
 
 const COMMANDS: &str = include_str!("commands");
-const GUESTS: [&str; 7] =
-    ["files", "signals", "sockets", "waiting", "processes", "memory", "terminals"];
+const GUESTS: [&str; 7] = ["files", "signals", "sockets", "waiting", "processes", "memory", "terminals"];
 
 fn here() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trace_lines")
@@ -167,8 +166,11 @@ fn compare(dir: &Path, worker: &str, name: &str, command: &str) -> Vec<Outcome> 
     MODES
         .into_iter()
         .map(|mode| {
-            let ours =
-                if again { strace() } else { first_process(&traced(&format!("{MOSIX_RUN} {mode} --trace-syscalls"))) };
+            let ours = if again {
+                strace()
+            } else {
+                first_process(&traced(&format!("{MOSIX_RUN} {mode} --trace-syscalls")))
+            };
             let ours = mask::lines(&ours);
             let (equal, different) = align::compare(&ours, &theirs);
             Outcome { name: name.to_owned(), mode, equal, lines: ours.len().max(theirs.len()), different }
@@ -191,7 +193,8 @@ fn first_process(trace: &str) -> Vec<String> {
             Some((call, _)) if !line.starts_with("+++") && !line.starts_with("---") => call,
             _ => line,
         };
-        if let Some((_, rest)) = call.strip_prefix("<... ").and_then(|resumed| resumed.split_once(" resumed>"))
+        if let Some((_, rest)) =
+            call.strip_prefix("<... ").and_then(|resumed| resumed.split_once(" resumed>"))
             && let Some(open) = lines.iter_mut().rfind(|open| open.ends_with(" <unfinished ...>"))
         {
             open.truncate(open.len() - " <unfinished ...>".len());

@@ -21,7 +21,7 @@ const GIVE_PIDS: [&str; 13] = [
 ];
 
 /// Calls that have processes among their arguments.
-const TAKE_PIDS: [&str; 25] = [
+const TAKE_PIDS: [&str; 26] = [
     "kill",
     "tkill",
     "tgkill",
@@ -47,6 +47,7 @@ const TAKE_PIDS: [&str; 25] = [
     "ioctl",
     "fcntl",
     "capget",
+    "futex",
 ];
 
 /// Fields that hold a process.
@@ -63,9 +64,34 @@ const BY_NAME: [&str; 5] = ["getrandom", "time", "times", "getcpu", "add_key"];
 
 /// Fields that say how much something has run, or how full the machine is.
 const VARYING: [&str; 28] = [
-    "si_utime", "si_stime", "uptime", "loads", "freeram", "sharedram", "bufferram", "freeswap", "procs", "f_bfree", "f_bavail",
-    "f_ffree", "st_ino", "d_ino", "nl_pid", "sigev_value", "si_overrun", "shm_atime", "shm_dtime", "shm_ctime",
-    "msg_stime", "msg_rtime", "msg_ctime", "sem_otime", "sem_ctime", "max_file_handle", "nlmsg_pid", "nlmsg_seq",
+    "si_utime",
+    "si_stime",
+    "uptime",
+    "loads",
+    "freeram",
+    "sharedram",
+    "bufferram",
+    "freeswap",
+    "procs",
+    "f_bfree",
+    "f_bavail",
+    "f_ffree",
+    "st_ino",
+    "d_ino",
+    "nl_pid",
+    "sigev_value",
+    "si_overrun",
+    "shm_atime",
+    "shm_dtime",
+    "shm_ctime",
+    "msg_stime",
+    "msg_rtime",
+    "msg_ctime",
+    "sem_otime",
+    "sem_ctime",
+    "max_file_handle",
+    "nlmsg_pid",
+    "nlmsg_seq",
 ];
 
 /// Names that programs make up, by what stands before the random part and its length.
@@ -108,10 +134,12 @@ pub fn lines(trace: &[String]) -> Vec<String> {
 
 /// What is read from some files is not compared; `varying` holds their descriptors.
 fn contents(line: &str, varying: &mut HashSet<String>) -> String {
-    let argument = || line.split_once('(').and_then(|(_, rest)| rest.split([',', ')']).next()).unwrap_or_default();
+    let argument =
+        || line.split_once('(').and_then(|(_, rest)| rest.split([',', ')']).next()).unwrap_or_default();
     match name_of(line) {
         Some("openat" | "open") => {
-            if let Some(fd) = result_of(line).filter(|_| VARYING_FILES.iter().any(|file| line.contains(file))) {
+            if let Some(fd) = result_of(line).filter(|_| VARYING_FILES.iter().any(|file| line.contains(file)))
+            {
                 varying.insert(fd.to_owned());
             }
         }
@@ -172,6 +200,11 @@ fn words(text: &str, pids: &HashSet<u64>, processes: bool) -> String {
     while let Some(first) = rest.chars().next() {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !word(first) {
+            if first == '\\' && quoted && out.ends_with("f_handle=\"") {
+                // An inode's number and generation.
+                rest = rest.find('"').map_or("", |end| &rest[end..]);
+                continue;
+            }
             if first == '\\' && quoted {
                 let len = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
                 out.push_str(&rest[..len]);
@@ -193,10 +226,6 @@ fn words(text: &str, pids: &HashSet<u64>, processes: bool) -> String {
         });
         if label.is_some_and(|label| VARYING.contains(&label)) {
             out.push('?');
-        } else if quoted && out.ends_with("f_handle=\"\\") {
-            // The rest of the quoted bytes goes, too.
-            out.push('?');
-            rest = rest.find('"').map_or("", |end| &rest[end..]);
         } else if let Some(digits) = this.strip_prefix("0x")
             && !quoted
             && u64::from_str_radix(digits, 16).is_ok_and(|value| value >= LOWEST_ADDRESS)
@@ -205,7 +234,9 @@ fn words(text: &str, pids: &HashSet<u64>, processes: bool) -> String {
         } else if let Ok(number) = this.parse::<u64>()
             && (number >= LOWEST_ADDRESS_IN_DECIMAL
                 || pids.contains(&number)
-                    && (processes || out.ends_with("\"/proc/") || label.is_some_and(|label| PID_FIELDS.contains(&label)))
+                    && (processes
+                        || out.ends_with("\"/proc/")
+                        || label.is_some_and(|label| PID_FIELDS.contains(&label)))
                 || out.ends_with("htons(") && number >= LOWEST_FREE_PORT)
         {
             out.push_str("PID");
@@ -246,7 +277,8 @@ fn times(text: &str) -> String {
         let time = &rest[at..end];
         let unit = if time.contains("nsec") { 1_000_000 } else { 1_000 };
         let fraction = time[..time.len() - 1].rsplit('=').next().and_then(|f| f.parse::<u64>().ok());
-        let clock = fraction.is_some_and(|fraction| fraction % unit != 0) || VARYING_BEFORE.iter().any(|before| out.ends_with(before));
+        let clock = fraction.is_some_and(|fraction| fraction % unit != 0)
+            || VARYING_BEFORE.iter().any(|before| out.ends_with(before));
         rest = &rest[end..];
         if !clock {
             out.push_str(time);

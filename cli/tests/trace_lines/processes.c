@@ -181,7 +181,7 @@ int main(int argc, char **argv) {
     call(uname, &uts);
     struct sysinfo sys;
     call(sysinfo, &sys);
-    call(sethostname, "none", -1L);
+    call(sethostname, "none", 70L);
     call(personality, 0xffffffffUL);
     call(syslog, 10, NULL, 0);
     call(membarrier, 0, 0, 0);

@@ -1,6 +1,7 @@
 // A terminal of our own: both of its ends.
 #include "guest.h"
 #include <sys/ioctl.h>
+#include <poll.h>
 #include <termios.h>
 
 int main(void) {
@@ -34,10 +35,12 @@ int main(void) {
     t.c_iflag = IXOFF | IUTF8 | IMAXBEL;
     tcsetattr(slave, TCSANOW, &t);
     call(write, master, "typed\n", 6);
+    poll(&(struct pollfd){slave, POLLIN, 0}, 1, -1);
     call(ioctl, slave, FIONREAD, &n);
     call(ioctl, master, TIOCOUTQ, &n);
     call(read, slave, buf, sizeof buf);
     call(write, slave, "shown\n", 6);
+    poll(&(struct pollfd){master, POLLIN, 0}, 1, -1);
     call(read, master, buf, sizeof buf);
     call(ioctl, slave, TCSBRK, 1);
     call(ioctl, slave, TCXONC, TCOOFF);

@@ -14,6 +14,10 @@ impl GuestRead for Memory {
     fn read(&mut self, addr: u64, buf: &mut [u8]) -> usize {
         memory::read(self.0, addr, buf)
     }
+
+    fn stack_pointer(&mut self) -> Option<u64> {
+        memory::stack_pointer(self.0)
+    }
 }
 
 /// A call's name.
@@ -60,7 +64,10 @@ pub fn no_exit(entry: &Entry, nr: u32, args: [u64; 6]) -> String {
     if by_number(nr).is_some_and(|call| call.ret == Ret::Never) {
         no_memory_exit(entry, nr, args, 0)
     } else {
-        " <unfinished ...>) = ?".to_owned()
+        let rest = render::cut_short(entry);
+        let used = entry.text.chars().count() + rest.len();
+        let pad = Style::default().column.saturating_sub(1).saturating_sub(used);
+        format!("{rest}{:pad$} = ?", "")
     }
 }
 

@@ -149,11 +149,28 @@ impl Printer<'_> {
                 self.resident(value);
                 return true;
             }
-            ("mbind" | "set_mempolicy", _) | ("get_mempolicy", 0 | 1) => return self.policy_argument(n, value),
+            ("mbind" | "set_mempolicy", _) | ("get_mempolicy", 0 | 1) => {
+                return self.policy_argument(n, value);
+            }
             ("process_vm_readv" | "process_vm_writev", 1 | 3) => {
                 self.foreign_vector(n, value);
                 return true;
             }
+            // The kernel refuses longer ones.
+            ("sethostname" | "setdomainname", 0) if self.args[1] > 64 => {
+                self.address(value);
+                return true;
+            }
+            ("vmsplice", 1) => {
+                self.vector(value, self.args[2], None);
+                return true;
+            }
+            // Asked for the size only.
+            ("listxattr" | "llistxattr" | "flistxattr", 1) if self.args[2] == 0 => {
+                self.address(value);
+                return true;
+            }
+            ("socket" | "socketpair", 1) => socket_type(value),
             ("mq_notify", 1) => {
                 self.shape_at(value, Shape::Sigevent);
                 return true;
@@ -238,7 +255,8 @@ impl Printer<'_> {
         /// MAX_HANDLE_SZ
         const MOST_BYTES: u32 = 128;
         let made = self.name() == "name_to_handle_at";
-        let (Some(room), Some(head)) = (self.length.or_else(|| self.word32(addr)), self.fetch(addr, 8)) else {
+        let (Some(room), Some(head)) = (self.length.or_else(|| self.word32(addr)), self.fetch(addr, 8))
+        else {
             return self.address(addr);
         };
         let bytes = super::shapes::u32_at(&head, 0);
@@ -266,14 +284,18 @@ impl Printer<'_> {
             "poll" | "ppoll" => {
                 let count = (self.args[1] as usize).min(1 << 16);
                 let Some(array) = self.fetch(self.args[0], count * 8) else { return };
-                let answered: Vec<String> = array
+                let mut answered: Vec<String> = array
                     .chunks_exact(8)
                     .filter(|fd| u16_at(fd, 6) != 0)
                     .map(|fd| {
                         let events = named(u16_at(fd, 6).into(), &flags::POLL);
                         format!("{{fd={}, revents={events}}}", i32_at(fd, 0))
                     })
+                    .take(self.style.elements + 1)
                     .collect();
+                if let Some(last) = answered.get_mut(self.style.elements) {
+                    *last = "...".into();
+                }
                 self.tail = format!("[{}]", answered.join(", "));
                 if self.name() == "ppoll" {
                     self.left(self.args[2], Shape::Timespec);
@@ -293,12 +315,18 @@ impl Printer<'_> {
             }
             "time" => self.tail = super::shapes::date(ret, 0, false),
             "ioprio_get" => self.tail = io_priority(ret as u64),
-            "membarrier" if self.args[0] == 0 => {
-                let commands = named(ret as u64, &flags::MEMBARRIER);
-                self.tail = commands;
-            }
+            "sched_getscheduler" => self.named_result(ret, &flags::SCHED),
+            "prctl" if self.is_op("PR_GET_DUMPABLE") => self.named_result(ret, &flags::DUMPABLE),
+            "prctl" if self.is_op("PR_MCE_KILL_GET") => self.named_result(ret, &flags::MCE_POLICY),
             "rt_sigtimedwait" if ret > 0 => self.tail = signal(ret as u64),
             _ => {}
+        }
+    }
+
+    /// A result that is a number and has a name.
+    fn named_result(&mut self, ret: i64, set: &flags::FlagSet) {
+        if let Some((_, name)) = set.bits.iter().find(|(value, _)| i64::try_from(*value) == Ok(ret)) {
+            self.tail = (*name).into();
         }
     }
 
@@ -324,6 +352,14 @@ fn futex_op(value: u64) -> String {
     let private = if value & 0x80 != 0 { "_PRIVATE" } else { "" };
     let clock = if value & 0x100 != 0 { "|FUTEX_CLOCK_REALTIME" } else { "" };
     format!("{label}{private}{clock}")
+}
+
+/// The kind of a socket, and flags.
+fn socket_type(value: u64) -> String {
+    let known = flags::SOCK.bits.iter().fold(0xf, |all, (bit, _)| all | bit);
+    let text = named(value & 0xffff_ffff, &flags::SOCK);
+    let only_unknown = value & known & !0xf == 0 && value & 0xffff_ffff & !known != 0;
+    if only_unknown { text + " /* SOCK_??? */" } else { text }
 }
 
 /// A value's name, without its number.

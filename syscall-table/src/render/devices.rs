@@ -12,6 +12,10 @@ use crate::flags;
 pub(super) fn request(name: &'static str) -> &'static str {
     match name {
         "FICLONE" => "BTRFS_IOC_CLONE or FICLONE",
+        "FIDEDUPERANGE" => "BTRFS_IOC_FILE_EXTENT_SAME or FIDEDUPERANGE",
+        "TCSETS" => "SNDCTL_TMR_START or TCSETS",
+        "TCSETSW" => "SNDCTL_TMR_STOP or TCSETSW",
+        "TCSETSF" => "SNDCTL_TMR_CONTINUE or TCSETSF",
         "FICLONERANGE" => "BTRFS_IOC_CLONE_RANGE or FICLONERANGE",
         name => name,
     }
@@ -115,7 +119,7 @@ impl Printer<'_> {
                 }
             }
             // Numbers that strace(1) does not look at.
-            "FIGETBSZ" | "FIBMAP" => self.address(addr),
+            "FIGETBSZ" | "FIBMAP" | "TIOCGPTLCK" | "TIOCGPKT" | "FIOQSIZE" => self.address(addr),
             _ => return false,
         }
         true

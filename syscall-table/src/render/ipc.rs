@@ -48,7 +48,12 @@ pub(super) fn object(b: &[u8], shape: Shape, set: bool) -> String {
     match (shape, set) {
         (Shape::SemidDs, true) => format!("{{sem_perm={perm}}}"),
         (Shape::SemidDs, false) => {
-            format!("{{sem_perm={perm}, sem_otime={}, sem_ctime={}, sem_nsems={}}}", long(48), long(64), long(80))
+            format!(
+                "{{sem_perm={perm}, sem_otime={}, sem_ctime={}, sem_nsems={}}}",
+                long(48),
+                long(64),
+                long(80)
+            )
         }
         (Shape::MsqidDs, true) => format!("{{msg_perm={perm}, msg_qbytes={}}}", long(88)),
         (Shape::MsqidDs, false) => format!(
@@ -78,10 +83,10 @@ pub(super) fn object(b: &[u8], shape: Shape, set: bool) -> String {
 }
 
 /// `struct mq_attr`
-pub(super) fn queue_attributes(b: &[u8]) -> String {
+pub(super) fn queue_attributes(b: &[u8], named_flags: bool) -> String {
     format!(
         "{{mq_flags={}, mq_maxmsg={}, mq_msgsize={}, mq_curmsgs={}}}",
-        if u64_at(b, 0) == 0 { hex(0) } else { named(u64_at(b, 0), &flags::OPEN_BITS) },
+        if named_flags { named(u64_at(b, 0), &flags::OPEN_BITS) } else { hex(u64_at(b, 0)) },
         i64_at(b, 8),
         i64_at(b, 16),
         i64_at(b, 24)

@@ -58,7 +58,7 @@ impl Printer<'_> {
         let room = (signed as usize).min(self.style.string_bytes + 1);
         let Some(b) = self.fetch(addr, room) else { return self.address(addr) };
         let text = match (self.args[1] as u32, self.args[2] as u32, b.len()) {
-            (_, _, 0) => return self.address(addr),
+            (_, _, 0) if get || self.args[2] as u32 != 25 => return self.address(addr),
             // SO_LINGER
             (SOL_SOCKET, 13, 8..) => format!("{{l_onoff={}, l_linger={}}}", i32_at(&b, 0), i32_at(&b, 4)),
             (SOL_SOCKET, 13, _) => return self.address(addr),
@@ -71,6 +71,8 @@ impl Printer<'_> {
                 Some((name, _)) => format!("[{name}]"),
                 None => format!("[{}]", i32_at(&b, 0)),
             },
+            // SO_BINDTODEVICE
+            (SOL_SOCKET, 25, _) if !get => quoted(&b, self.style.string_bytes),
             // IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP
             (SOL_IP, 35 | 36, 8..) => {
                 format!("{{imr_multiaddr={}, imr_interface={}}}", inet_addr(&b, 0), inet_addr(&b, 4))

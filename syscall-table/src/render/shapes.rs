@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use super::Printer;
 use super::calls::MAKES_FILE;
 use super::ipc::{object, queue_attributes, sembuf};
-use super::Printer;
 use super::signals::{sigaction, sigevent, siginfo, stack};
 use super::tasks::{capability_header, capability_sets, sched_attr};
 use super::values::{
@@ -83,6 +83,26 @@ pub(super) fn date(seconds: i64, nanos: i64, micros: bool) -> String {
     };
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}+0000")
+}
+
+/// The four words of flags of a terminal.
+fn terminal(word: impl Fn(usize) -> u32) -> String {
+    let field = |at: usize, set: &FlagSet| {
+        let value = u64::from(word(at));
+        let fields = set.fields.iter().fold(0, |all, (mask, _)| all | mask);
+        match (value & !fields, set.fields.is_empty()) {
+            (0, true) => String::new(),
+            (0, false) => named(value, set) + "|",
+            _ => named(value, set),
+        }
+    };
+    format!(
+        "{{c_iflag={}, c_oflag={}, c_cflag={}, c_lflag={}, ...}}",
+        field(0, &flags::IFLAG),
+        field(1, &flags::OFLAG),
+        field(2, &flags::CFLAG),
+        field(3, &flags::LFLAG)
+    )
 }
 
 /// A limit, in KiB where it is a whole number of them.
@@ -246,7 +266,9 @@ impl Printer<'_> {
     fn structure(&mut self, b: &[u8], shape: Shape) -> Option<String> {
         Some(match shape {
             Shape::I32 if self.is_op("PR_GET_PDEATHSIG") => format!("[{}]", signal(u32_at(b, 0).into())),
-            Shape::I32 if self.is_op("PR_GET_TSC") => format!("[{}]", name(u32_at(b, 0).into(), &flags::PR_TSC)),
+            Shape::I32 if self.is_op("PR_GET_TSC") => {
+                format!("[{}]", name(u32_at(b, 0).into(), &flags::PR_TSC))
+            }
             Shape::I32 => format!("[{}]", i32_at(b, 0)),
             Shape::U32 => format!("[{}]", u32_at(b, 0)),
             Shape::I64 => format!("[{}]", i64_at(b, 0)),
@@ -302,11 +324,9 @@ impl Printer<'_> {
                 i64_at(b, 16),
                 i64_at(b, 24)
             ),
-            Shape::Rlimit => format!(
-                "{{rlim_cur={}, rlim_max={}}}",
-                limit(u64_at(b, 0)),
-                limit(u64_at(b, 8))
-            ),
+            Shape::Rlimit => {
+                format!("{{rlim_cur={}, rlim_max={}}}", limit(u64_at(b, 0)), limit(u64_at(b, 8)))
+            }
             Shape::Rusage => format!("{{ru_utime={}, ru_stime={}, ...}}", timeval(b, 0), timeval(b, 16)),
             Shape::Sigset => sigset(u64_at(b, 0)),
             Shape::Sigaction => sigaction(b),
@@ -355,16 +375,8 @@ impl Printer<'_> {
                 let kind = kinds.get(u32_at(b, 0) as usize).copied().unwrap_or("F_OWNER_???");
                 format!("{{type={kind}, pid={}}}", i32_at(b, 4))
             }
-            Shape::Termios | Shape::Termios2 => {
-                let field = |at: usize, set: &FlagSet| named(u32_at(b, at).into(), set);
-                format!(
-                    "{{c_iflag={}, c_oflag={}, c_cflag={}, c_lflag={}, ...}}",
-                    field(0, &flags::IFLAG),
-                    field(4, &flags::OFLAG),
-                    field(8, &flags::CFLAG),
-                    field(12, &flags::LFLAG)
-                )
-            }
+            Shape::Termios | Shape::Termios2 => terminal(|word| u32_at(b, word * 4)),
+            Shape::Termio => terminal(|word| u16_at(b, word * 2).into()),
             Shape::Winsize => format!(
                 "{{ws_row={}, ws_col={}, ws_xpixel={}, ws_ypixel={}}}",
                 u16_at(b, 0),
@@ -372,13 +384,13 @@ impl Printer<'_> {
                 u16_at(b, 4),
                 u16_at(b, 6)
             ),
-            Shape::MqAttr => queue_attributes(b),
+            Shape::MqAttr => queue_attributes(b, self.name() == "mq_getsetattr"),
             Shape::SemidDs | Shape::MsqidDs | Shape::ShmidDs => {
                 object(b, shape, self.resolved.op.is_some_and(|op| op.name == "IPC_SET"))
             }
             Shape::CapHeader => capability_header(b),
             Shape::CapData => capability_sets(b),
-            Shape::Termio | Shape::Timex | Shape::Ifreq | Shape::Opaque(_) => return None,
+            Shape::Timex | Shape::Ifreq | Shape::Opaque(_) => return None,
             Shape::Bytes | Shape::OpenHow | Shape::CloneArgs | Shape::SchedAttr | Shape::CpuMask => {
                 return None;
             }

@@ -95,9 +95,8 @@ pub(super) fn siginfo(b: &[u8]) -> String {
     if number == 0 {
         return "{}".into();
     }
-    let code_set = own_codes(number).filter(|set| {
-        set.bits.iter().any(|(value, _)| *value == u64::from(code as u32))
-    });
+    let code_set =
+        own_codes(number).filter(|set| set.bits.iter().any(|(value, _)| *value == u64::from(code as u32)));
     let code_names = code_set.unwrap_or(&flags::SI_CODE);
     let code_name = code_names.bits.iter().find(|(value, _)| *value == u64::from(code as u32));
     let code_name = code_name.map_or_else(|| hex(u64::from(code as u32)), |(_, name)| (*name).to_owned());
@@ -156,7 +155,12 @@ pub(super) fn siginfo(b: &[u8]) -> String {
             text.push_str(&address());
             match code {
                 3 => {
-                    let _ = write!(text, ", si_lower={}, si_upper={}", pointer(u64_at(b, 32)), pointer(u64_at(b, 40)));
+                    let _ = write!(
+                        text,
+                        ", si_lower={}, si_upper={}",
+                        pointer(u64_at(b, 32)),
+                        pointer(u64_at(b, 40))
+                    );
                 }
                 4 => {
                     let _ = write!(text, ", si_pkey={}", u32_at(b, 32));
@@ -165,16 +169,12 @@ pub(super) fn siginfo(b: &[u8]) -> String {
             }
         }
         (29, _) => {
-            let _ = write!(
-                text,
-                ", si_band={}, si_fd={}",
-                named(u64_at(b, 16), &flags::POLL),
-                i32_at(b, 24)
-            );
+            let _ = write!(text, ", si_band={}, si_fd={}", named(u64_at(b, 16), &flags::POLL), i32_at(b, 24));
         }
         (31, _) => {
             let called = crate::lookup::by_number(u32_at(b, 24));
-            let called = called.map_or_else(|| i32_at(b, 24).to_string(), |call| format!("__NR_{}", call.name));
+            let called =
+                called.map_or_else(|| i32_at(b, 24).to_string(), |call| format!("__NR_{}", call.name));
             let _ = write!(
                 text,
                 ", si_call_addr={}, si_syscall={called}, si_arch={}",
