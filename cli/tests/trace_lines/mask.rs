@@ -63,11 +63,10 @@ const TAKE_IPC: [&str; 9] =
 const BY_NAME: [&str; 5] = ["getrandom", "time", "times", "getcpu", "add_key"];
 
 /// Fields that say how much something has run, or how full the machine is.
-const VARYING: [&str; 28] = [
+const VARYING: [&str; 27] = [
     "si_utime",
     "si_stime",
     "uptime",
-    "loads",
     "freeram",
     "sharedram",
     "bufferram",
@@ -93,6 +92,9 @@ const VARYING: [&str; 28] = [
     "nlmsg_pid",
     "nlmsg_seq",
 ];
+
+/// Lists that vary, by how they begin and end: an inode's number and generation, the machine's load.
+const VARYING_LISTS: [(&str, char); 2] = [("f_handle=\"", '"'), ("loads=[", ']')];
 
 /// Names that programs make up, by what stands before the random part and its length.
 const MADE_UP: [(&str, usize); 4] = [("/tmp/cc", 6), ("tmp_obj_", 6), ("tree/sed", 6), ("/tmp/v", 7)];
@@ -200,11 +202,6 @@ fn words(text: &str, pids: &HashSet<u64>, processes: bool) -> String {
     while let Some(first) = rest.chars().next() {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !word(first) {
-            if first == '\\' && quoted && out.ends_with("f_handle=\"") {
-                // An inode's number and generation.
-                rest = rest.find('"').map_or("", |end| &rest[end..]);
-                continue;
-            }
             if first == '\\' && quoted {
                 let len = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
                 out.push_str(&rest[..len]);
@@ -214,6 +211,9 @@ fn words(text: &str, pids: &HashSet<u64>, processes: bool) -> String {
             quoted ^= first == '"';
             out.push(first);
             rest = &rest[first.len_utf8()..];
+            if let Some((_, end)) = VARYING_LISTS.iter().find(|(head, _)| out.ends_with(head)) {
+                rest = rest.find(*end).map_or("", |end| &rest[end..]);
+            }
             continue;
         }
         let end = rest.find(|c: char| !word(c)).unwrap_or(rest.len());
