@@ -30,11 +30,13 @@ macro_rules! set {
 mod file;
 mod memory;
 mod net;
+mod netlink;
 mod process;
 mod tty;
 
 pub use file::*;
 pub use memory::*;
 pub use net::*;
+pub use netlink::*;
 pub use process::*;
 pub use tty::*;

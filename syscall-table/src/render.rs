@@ -16,6 +16,7 @@ mod devices;
 mod errno;
 mod ipc;
 mod net;
+mod netlink;
 mod options;
 mod shapes;
 mod signals;
@@ -242,7 +243,7 @@ impl<'m> Printer<'m> {
                 if self.failed() && dir == Dir::Out {
                     self.bare_vector(value, self.args[count_arg as usize]);
                 } else {
-                    self.vector(value, self.args[count_arg as usize], limit);
+                    self.vector(value, self.args[count_arg as usize], limit, false);
                 }
             }
             Kind::Msghdr(dir) => self.message(value, dir),

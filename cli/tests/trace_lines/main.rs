@@ -139,7 +139,7 @@ fn run(dir: &Path, worker: &str, tracer: &str, command: &str, name: &str) {
     let bash = |script: &str| {
         let mut bash = Command::new("bash");
         bash.args(["-c", script]).current_dir(&work).env_clear().stdin(Stdio::null());
-        bash.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("HOME", &work).env("GUESTS", dir);
+        bash.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("HOME", dir).env("GUESTS", dir);
         bash.env("HERE", here()).env("LC_ALL", "C.UTF-8").env("TZ", "UTC0");
         bash.env("GIT_AUTHOR_DATE", "1600000000").env("GIT_COMMITTER_DATE", "1600000000");
         bash.env("PERL_HASH_SEED", "0").env("PYTHONHASHSEED", "0");

@@ -63,7 +63,7 @@ const TAKE_IPC: [&str; 9] =
 const BY_NAME: [&str; 5] = ["getrandom", "time", "times", "getcpu", "add_key"];
 
 /// Fields that say how much something has run, or how full the machine is.
-const VARYING: [&str; 27] = [
+const VARYING: [&str; 31] = [
     "si_utime",
     "si_stime",
     "uptime",
@@ -91,6 +91,10 @@ const VARYING: [&str; 27] = [
     "max_file_handle",
     "nlmsg_pid",
     "nlmsg_seq",
+    "rx_packets",
+    "tx_packets",
+    "rx_bytes",
+    "tx_bytes",
 ];
 
 /// Lists that vary, by how they begin and end: an inode's number and generation, the machine's load.

@@ -128,6 +128,11 @@ impl Printer<'_> {
                 self.path(value);
                 return true;
             }
+            ("sendto" | "recvfrom", 1) if self.is_netlink_address(self.args[4]) => {
+                let len = if self.name() == "sendto" { self.args[2] as i64 } else { self.ret.unwrap_or(0) };
+                self.datagram(value, len);
+                return true;
+            }
             ("sendfile", 2) if value != 0 => {
                 match (self.offset.take(), self.word64(value)) {
                     (Some(before), Some(after)) if before != after => {
@@ -162,7 +167,7 @@ impl Printer<'_> {
                 return true;
             }
             ("vmsplice", 1) => {
-                self.vector(value, self.args[2], None);
+                self.vector(value, self.args[2], None, false);
                 return true;
             }
             // Asked for the size only.
@@ -244,8 +249,8 @@ impl Printer<'_> {
         let count = self.args[n + 1];
         let read = self.name() == "process_vm_readv";
         match (n, self.ret) {
-            (1, Some(ret)) if read && !self.failed() => self.vector(addr, count, Some(ret as u64)),
-            (1, _) if !read => self.vector(addr, count, None),
+            (1, Some(ret)) if read && !self.failed() => self.vector(addr, count, Some(ret as u64), false),
+            (1, _) if !read => self.vector(addr, count, None, false),
             _ => self.bare_vector(addr, count),
         }
     }

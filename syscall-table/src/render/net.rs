@@ -50,7 +50,7 @@ impl Printer<'_> {
     }
 
     /// An array of `struct iovec`, its data cut to `limit` bytes in all.
-    pub(super) fn vector(&mut self, addr: u64, count: u64, limit: Option<u64>) {
+    pub(super) fn vector(&mut self, addr: u64, count: u64, limit: Option<u64>, netlink: bool) {
         if count == 0 && addr != 0 {
             return self.out.push_str("[]");
         }
@@ -63,16 +63,46 @@ impl Printer<'_> {
             let valid = left.map_or(len, |left| left.min(len));
             left = left.map(|left| left - valid);
             printer.out.push_str("{iov_base=");
-            let data = printer.fetch(base, (valid as usize).min(printer.style.string_bytes + 1));
-            match data {
-                Some(data) => {
-                    let text = quoted(&data, printer.style.string_bytes);
-                    printer.out.push_str(&text);
-                }
-                None => printer.address(base),
+            match netlink.then(|| printer.netlink(base, valid)).flatten() {
+                Some(text) => printer.out.push_str(&text),
+                None => printer.data(base, valid),
             }
             let _ = write!(printer.out, ", iov_len={len}}}");
         });
+    }
+
+    /// Bytes as a string.
+    fn data(&mut self, addr: u64, len: u64) {
+        match self.fetch(addr, (len as usize).min(self.style.string_bytes + 1)) {
+            Some(data) => {
+                let text = quoted(&data, self.style.string_bytes);
+                self.out.push_str(&text);
+            }
+            None => self.address(addr),
+        }
+    }
+
+    /// Netlink messages, if that is what is there.
+    fn netlink(&mut self, addr: u64, len: u64) -> Option<String> {
+        /// No message of the kernel's is longer (NLMSG_GOODSIZE's upper bound for dumps).
+        const MOST_BYTES: u64 = 32 << 10;
+        let data = (len <= MOST_BYTES).then(|| self.fetch(addr, len as usize)).flatten()?;
+        super::netlink::messages(&data, self.style.elements, self.style.string_bytes)
+    }
+
+    /// Whether a socket address is of netlink(7).
+    pub(super) fn is_netlink_address(&mut self, addr: u64) -> bool {
+        const AF_NETLINK: u16 = 16;
+        self.fetch(addr, 2).is_some_and(|family| u16_at(&family, 0) == AF_NETLINK)
+    }
+
+    /// A message to or from a netlink socket.
+    pub(super) fn datagram(&mut self, addr: u64, len: i64) {
+        let Ok(len) = u64::try_from(len) else { return self.address(addr) };
+        match self.netlink(addr, len) {
+            Some(text) => self.out.push_str(&text),
+            None => self.data(addr, len),
+        }
     }
 
     /// The name length of a `struct msghdr` before the call.
@@ -109,7 +139,8 @@ impl Printer<'_> {
             write!(self.out, ", msg_namelen={room} => {name_len}")
         };
         self.out.push_str(", msg_iov=");
-        self.vector(u64_at(header, 16), u64_at(header, 24), limit);
+        let netlink = self.is_netlink_address(u64_at(header, 0));
+        self.vector(u64_at(header, 16), u64_at(header, 24), limit, netlink);
         let _ = write!(self.out, ", msg_iovlen={}", u64_at(header, 24));
         let control_len = u64_at(header, 40);
         if control_len > 0 {
