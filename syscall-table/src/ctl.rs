@@ -213,7 +213,7 @@ pub static FSCONFIG: SubTable = SubTable {
 
 #[rustfmt::skip]
 static FSCONFIG_OPS: &[Op] = ops! {
-    0 FSCONFIG_SET_FLAG(key: Str) -> Zero, Forward, No, "";
+    0 FSCONFIG_SET_FLAG(key: Str, value: Addr, aux: Int) -> Zero, Forward, No, "";
     1 FSCONFIG_SET_STRING(key: Str, value: Str, aux: Int) -> Zero, Forward, No, "";
     2 FSCONFIG_SET_BINARY(key: Str, value: bytes(4), aux: Int) -> Zero, Forward, No, "";
     3 FSCONFIG_SET_PATH(key: Str, value: Path, aux: DirFd) -> Zero, Forward, No, "";

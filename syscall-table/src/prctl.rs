@@ -1,7 +1,9 @@
 //! prctl(2): options by what they are about. What concerns memory, CPU or traps belongs to the body, what
 //! concerns the process in the eyes of others to the deputy, the name to both.
 
-use crate::flags::{CAP, CAP_AMBIENT, DUMPABLE, MCE_KILL, MCE_POLICY, PR_TSC, PR_VMA, SECBIT, SECCOMP_MODE};
+use crate::flags::{
+    CAP, CAP_AMBIENT, DUMPABLE, MCE_KILL, MCE_POLICY, PR_TSC, PR_VMA, PTRACER, SECBIT, SECCOMP_MODE,
+};
 use crate::kinds::Kind::*;
 use crate::kinds::{Len, Shape, outs};
 use crate::types::Ret::*;
@@ -74,5 +76,5 @@ static PRCTL_OPS: &[Op] = ops! {
     77 PR_TIMER_CREATE_RESTORE_IDS(ctl: Int, arg3: Hex, arg4: Hex, arg5: Hex) -> Count, Forward, No, "timers are home's";
     78 PR_FUTEX_HASH(op: Int, slots: Int, flags: Hex) -> Value, Local, No, "private futexes are the body's";
     0x53564d41 PR_SET_VMA(attr: Enum(&PR_VMA), addr: Addr, size: Size, name: Str) -> Zero, Local, No, "names of the body's own mappings";
-    0x59616d61 PR_SET_PTRACER(pid: Pid) -> Zero, Home, No, "PR_SET_PTRACER would let the supervisor's place be taken";
+    0x59616d61 PR_SET_PTRACER(pid: Enum(&PTRACER)) -> Zero, Home, No, "PR_SET_PTRACER would let the supervisor's place be taken";
 };

@@ -11,6 +11,7 @@ use crate::lookup::{Resolved, by_number, resolve};
 use crate::plan::GuestRead;
 use crate::types::*;
 
+mod address;
 mod calls;
 mod devices;
 mod errno;

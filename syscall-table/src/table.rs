@@ -303,7 +303,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     136 ustat(dev: Dev, ubuf: outs(Shape::Opaque(32))) -> Zero, Forward, No, "home's filesystems";
     137 statfs(path: Path, buf: outs(Shape::Statfs)) -> Zero, Forward, No, "the file tree is home's";
     138 fstatfs(fd: Fd, buf: outs(Shape::Statfs)) -> Zero, Forward, No, "descriptors live at home";
-    139 sysfs(option: Int, arg1: Addr, arg2: Addr) -> Value, Home, No, "three shapes in one, obsolete";
+    139 sysfs(option: Hex, arg1: Addr, arg2: Addr) -> Value, Home, No, "three shapes in one, obsolete";
     140 getpriority(which: Enum(&PRIO), who: Pid) -> Value, Forward, No, "about home's processes";
     141 setpriority(which: Enum(&PRIO), who: Pid, prio: Int) -> Zero, Forward, No, "about home's processes";
     142 sched_setparam(pid: Pid, param: ins(Shape::SchedParam)) -> Zero, Forward, No, "about home's processes";
@@ -376,7 +376,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     209 io_submit(ctx_id: Addr, nr: Long, iocbpp: Addr) -> Count, Home, No, "the kernel writes the buffers later";
     210 io_cancel(ctx_id: Addr, iocb: Addr, result: Addr) -> Zero, Home, No, "its ring is at home";
     211 get_thread_area(u_info: Addr) -> Value, Local, No, "not for 64-bit programs: ENOSYS at either end";
-    212 lookup_dcookie(cookie: Hex, buffer: got(2), len: Size) -> Count, Forward, No, "home's dentry cache; removed in 6.7";
+    212 lookup_dcookie(cookie: Size, buffer: got(2), len: Size) -> Count, Forward, No, "home's dentry cache; removed in 6.7";
     213 epoll_create(size: Int) -> NewFd, Forward, No, "descriptors live at home";
     214 epoll_ctl_old(a: Hex, b: Hex, c: Hex, d: Hex) -> Value, Local, No, "never implemented: ENOSYS at either end";
     215 epoll_wait_old(a: Hex, b: Hex, c: Hex, d: Hex) -> Value, Local, No, "never implemented: ENOSYS at either end";
@@ -416,7 +416,7 @@ pub(crate) static CALLS: &[Call] = calls! {
     249 request_key(type: Str, description: Str, callout_info: Str, dest_keyring: Enum(&KEY_SPEC)) -> Value, Forward, Plain, "keyrings are the deputy's";
     250 keyctl(operation: Enum(&KEYCTL_OP), arg2: Sub(&KEYCTL), arg3: Sub(&KEYCTL), arg4: Sub(&KEYCTL), arg5: Sub(&KEYCTL)) -> Value, Forward, No, "keyrings are the deputy's; unknown operations go home";
     251 ioprio_set(which: Enum(&IOPRIO_WHO), who: Pid, ioprio: Hex) -> Zero, Forward, No, "home does the I/O";
-    252 ioprio_get(which: Enum(&IOPRIO_WHO), who: Pid) -> Bits, Forward, No, "home does the I/O";
+    252 ioprio_get(which: Enum(&IOPRIO_WHO), who: Pid) -> Value, Forward, No, "home does the I/O";
     253 inotify_init() -> NewFd, Forward, No, "descriptors live at home";
     254 inotify_add_watch(fd: Fd, path: Path, mask: Flags(&INOTIFY)) -> Value, Forward, No, "the file tree is home's";
     255 inotify_rm_watch(fd: Fd, wd: Int) -> Zero, Forward, No, "descriptors live at home";

@@ -230,6 +230,11 @@ fn words(text: &str, pids: &HashSet<u64>, processes: bool) -> String {
         });
         if label.is_some_and(|label| VARYING.contains(&label)) {
             out.push('?');
+            // A time in ticks has the same in seconds beside it.
+            if let Some((_, after)) = rest.strip_prefix(" /* ").and_then(|comment| comment.split_once(" */"))
+            {
+                rest = after;
+            }
         } else if let Some(digits) = this.strip_prefix("0x")
             && !quoted
             && u64::from_str_radix(digits, 16).is_ok_and(|value| value >= LOWEST_ADDRESS)

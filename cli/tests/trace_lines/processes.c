@@ -23,6 +23,8 @@ int main(int argc, char **argv) {
     struct rusage usage;
     siginfo_t info;
     signal(SIGUSR2, SIG_IGN);
+    // Two ends of children in a row would be one signal or two.
+    sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP}, NULL);
     // Children and how they end.
     if (fork() == 0) _exit(3);
     call(wait4, -1, &status, 0, NULL);

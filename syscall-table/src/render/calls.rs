@@ -15,6 +15,11 @@ use crate::kinds::Shape;
 /// O_CREAT or __O_TMPFILE: the call has a mode.
 pub(super) const MAKES_FILE: u64 = 0x40 | 0x40_0000;
 
+/// mount(2) that changes what is mounted: it has no type.
+const MS_REMOUNT: u64 = 0x20;
+/// MS_BIND, MS_MOVE, and how mounts propagate: neither type nor data.
+const MS_NO_DATA: u64 = 0x1000 | 0x2000 | 0x20000 | 0x40000 | 0x80000 | 0x10_0000;
+
 /// What mknod(2) needs a device number for.
 const S_IFMT: u64 = 0o170_000;
 const S_IFCHR: u64 = 0o20_000;
@@ -165,6 +170,42 @@ impl Printer<'_> {
             ("sethostname" | "setdomainname", 0) if self.args[1] > 64 => {
                 self.address(value);
                 return true;
+            }
+            ("mount", 2) if self.args[3] & (MS_REMOUNT | MS_NO_DATA) != 0 => {
+                self.address(value);
+                return true;
+            }
+            ("mount", 4) if self.args[3] & MS_REMOUNT == 0 && self.args[3] & MS_NO_DATA != 0 => {
+                self.address(value);
+                return true;
+            }
+            ("epoll_pwait2", 3) if self.failed() => {
+                self.address(value);
+                return true;
+            }
+            ("kcmp", 3 | 4) if self.args[2] as u32 == 0 => value.to_string(),
+            ("migrate_pages", 2 | 3) => {
+                self.node_mask(value, self.args[1].saturating_sub(1));
+                return true;
+            }
+            ("landlock_create_ruleset", 0) if self.args[1] >= 8 => match self.word64(value) {
+                Some(access) => format!("{{handled_access_fs={}}}", named(access, &flags::LANDLOCK_FS)),
+                None => {
+                    self.address(value);
+                    return true;
+                }
+            },
+            ("landlock_add_rule", 2) if self.is_op("LANDLOCK_RULE_PATH_BENEATH") => {
+                match self.fetch(value, 12) {
+                    Some(b) => {
+                        let access = named(u64_at(&b, 0), &flags::LANDLOCK_FS);
+                        format!("{{allowed_access={access}, parent_fd={}}}", i32_at(&b, 8))
+                    }
+                    None => {
+                        self.address(value);
+                        return true;
+                    }
+                }
             }
             ("vmsplice", 1) => {
                 self.vector(value, self.args[2], None, false);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Printer;
-use super::net::sockaddr;
+use super::address::sockaddr;
 use super::shapes::{i32_at, u16_at, u32_at, u64_at};
 use super::values::{flags as named, hex, name, quoted};
 use crate::flags;
@@ -102,6 +102,19 @@ impl Printer<'_> {
                     None => write!(self.out, "{{ifr_name={label}, ...}}"),
                 };
             }
+            "FICLONERANGE" => match self.fetch(addr, 32) {
+                Some(b) => {
+                    let _ = write!(
+                        self.out,
+                        "{{src_fd={}, src_offset={}, src_length={}, dest_offset={}}}",
+                        u64_at(&b, 0) as i32,
+                        u64_at(&b, 8),
+                        u64_at(&b, 16),
+                        u64_at(&b, 24)
+                    );
+                }
+                None => self.address(addr),
+            },
             "TIOCSTI" => match self.fetch(addr, 1) {
                 Some(b) => {
                     let text = quoted(&b, 1);

@@ -1,14 +1,12 @@
 //! Socket addresses, messages, vectors, polling.
 
-use std::fmt::Write;
-use std::net::Ipv6Addr;
-
 use super::Printer;
-use super::options::{inet_addr, interface};
+use super::address::sockaddr;
 use super::shapes::{i32_at, u16_at, u32_at, u64_at};
-use super::values::{flags as named, hex, name, quoted, sigset};
+use super::values::{flags as named, hex, quoted, sigset};
 use crate::flags;
 use crate::kinds::{Dir, Kind};
+use std::fmt::Write;
 
 impl Printer<'_> {
     pub(super) fn sockaddr(&mut self, addr: u64, len: u32) {
@@ -31,7 +29,8 @@ impl Printer<'_> {
 
     pub(super) fn socklen(&mut self, addr: u64) {
         let Some(after) = self.word32(addr) else { return self.address(addr) };
-        let _ = match self.length {
+        let after = after as i32;
+        let _ = match self.length.map(|before| before as i32) {
             Some(before) if before != after && !self.failed() => write!(self.out, "[{before} => {after}]"),
             _ => write!(self.out, "[{after}]"),
         };
@@ -216,71 +215,4 @@ impl Printer<'_> {
         };
         let _ = write!(self.out, "{{sigmask={mask}, sigsetsize={}}}", u64_at(&pair, 8));
     }
-}
-
-/// A socket address of any family, as many bytes of it as there are.
-pub(super) fn sockaddr(b: &[u8]) -> String {
-    /// sizeof(sun_path)
-    const UNIX_PATH_BYTES: usize = 108;
-    let family = u16_at(b, 0);
-    let head = format!("{{sa_family={}", name(family.into(), &flags::AF));
-    let be16 = |at: usize| u16::from_be_bytes([b[at], b[at + 1]]);
-    match family {
-        1 if b.len() == 2 => format!("{head}}}"),
-        1 => {
-            let path = &b[2..b.len().min(2 + UNIX_PATH_BYTES)];
-            if path[0] == 0 {
-                return format!("{head}, sun_path=@{}}}", quoted(&path[1..], UNIX_PATH_BYTES));
-            }
-            let path = path.split(|&byte| byte == 0).next().unwrap_or(path);
-            format!("{head}, sun_path={}}}", quoted(path, UNIX_PATH_BYTES))
-        }
-        2 if b.len() >= 8 => format!("{head}, sin_port=htons({}), sin_addr={}}}", be16(2), inet_addr(b, 4)),
-        10 if b.len() >= 24 => {
-            let flow = u32::from_be_bytes([b[4], b[5], b[6], b[7]]);
-            let scope = if b.len() >= 28 { u32_at(b, 24) } else { 0 };
-            // An address of one link: its scope is an interface.
-            let of_link = b[8] == 0xfe && b[9] & 0xc0 == 0x80 || b[8] == 0xff && b[9] & 0xf == 2;
-            let scope = if of_link { interface(scope) } else { scope.to_string() };
-            format!(
-                "{head}, sin6_port=htons({}), sin6_flowinfo=htonl({flow}), {}, sin6_scope_id={scope}}}",
-                be16(2),
-                inet_pton(&b[8..24], "sin6_addr")
-            )
-        }
-        16 if b.len() >= 12 => {
-            let groups = match u32_at(b, 8) {
-                0 => "00000000".into(),
-                groups => format!("{groups:#08x}"),
-            };
-            format!("{head}, nl_pid={}, nl_groups={groups}}}", u32_at(b, 4) as i32)
-        }
-        17 if b.len() >= 20 => {
-            let len = usize::from(b[11]);
-            let address: Vec<String> = b[12..].iter().take(len).map(|byte| hex((*byte).into())).collect();
-            format!(
-                "{head}, sll_protocol=htons({}), sll_ifindex={}, sll_hatype={}, sll_pkttype={}, sll_halen={len}, \
-                 sll_addr=[{}]}}",
-                name(be16(2).into(), &flags::ETH_P),
-                interface(u32_at(b, 4)),
-                name(u16_at(b, 8).into(), &flags::ARPHRD),
-                name(b[10].into(), &flags::PACKET_TYPE),
-                address.join(", ")
-            )
-        }
-        40 if b.len() >= 16 => format!(
-            "{head}, svm_cid={}, svm_port={}, svm_flags={}}}",
-            name(u32_at(b, 8).into(), &flags::VMADDR_CID),
-            hex(u32_at(b, 4).into()),
-            hex(b[12].into())
-        ),
-        _ => format!("{head}, sa_data={}}}", quoted(&b[2..], b.len())),
-    }
-}
-
-/// `inet_pton(AF_INET6, "::1", &sin6_addr)`
-pub(super) fn inet_pton(b: &[u8], field: &str) -> String {
-    let mut host = [0; 16];
-    host.copy_from_slice(&b[..16]);
-    format!("inet_pton(AF_INET6, \"{}\", &{field})", Ipv6Addr::from(host))
 }

@@ -56,7 +56,7 @@ fn header(b: &[u8]) -> String {
     let set = match kind {
         NLMSG_ERROR => &flags::NLM_F_ACKNOWLEDGE,
         16.. if kind % 4 == 2 => &flags::NLM_F_GET,
-        16.. if kind % 4 == 0 => &flags::NLM_F_NEW,
+        16.. if kind.is_multiple_of(4) => &flags::NLM_F_NEW,
         _ => &flags::NLM_F,
     };
     let bits = u16_at(b, 6);

@@ -71,8 +71,10 @@ impl Printer<'_> {
                 Some((name, _)) => format!("[{name}]"),
                 None => format!("[{}]", i32_at(&b, 0)),
             },
+            // SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF
+            (SOL_SOCKET, 26 | 51, _) => return self.address(addr),
             // SO_BINDTODEVICE
-            (SOL_SOCKET, 25, _) if !get => quoted(&b, self.style.string_bytes),
+            (SOL_SOCKET, 25, ..4 | 5..) if !get => quoted(&b, self.style.string_bytes),
             // IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP
             (SOL_IP, 35 | 36, 8..) => {
                 format!("{{imr_multiaddr={}, imr_interface={}}}", inet_addr(&b, 0), inet_addr(&b, 4))
@@ -80,7 +82,7 @@ impl Printer<'_> {
             // IPV6_ADD_MEMBERSHIP, IPV6_DROP_MEMBERSHIP
             (SOL_IPV6, 20 | 21, 20..) => format!(
                 "{{{}, ipv6mr_interface={}}}",
-                super::net::inet_pton(&b[..16], "ipv6mr_multiaddr"),
+                super::address::inet_pton(&b[..16], "ipv6mr_multiaddr"),
                 interface(u32_at(&b, 16))
             ),
             (_, _, 4) => format!("[{}]", i32_at(&b, 0)),

@@ -104,7 +104,7 @@ pub(super) fn siginfo(b: &[u8]) -> String {
     if error != 0 {
         match super::errno(error) {
             Some((name, _)) => write!(text, ", si_errno={name}"),
-            None => write!(text, ", si_errno={error}"),
+            None => write!(text, ", si_errno={}", error as u32),
         }
         .unwrap_or_default();
     }
@@ -118,19 +118,16 @@ pub(super) fn siginfo(b: &[u8]) -> String {
         }
     };
     match (number, code) {
-        // SI_KERNEL
-        (_, 0x80) if !matches!(number, 4 | 5 | 7 | 8 | 11) => {}
         // SI_USER, SI_TKILL
         (_, 0 | -6) => text.push_str(&sender()),
         // SI_TIMER
         (_, -2) => {
-            let _ = write!(
-                text,
-                ", si_timerid={}, si_overrun={}{}",
-                hex(u32_at(b, 16).into()),
-                i32_at(b, 20),
-                with_value()
-            );
+            let timer = hex(u32_at(b, 16).into());
+            let _ = write!(text, ", si_timerid={timer}, si_overrun={}{}", i32_at(b, 20), with_value());
+        }
+        // SI_SIGIO, and what has a code of its own
+        (_, -5) | (29, 1..=6) => {
+            let _ = write!(text, ", si_band={}, si_fd={}", i64_at(b, 16), i32_at(b, 24));
         }
         (_, ..0) => text.push_str(&(sender() + &with_value())),
         (17, _) => {
@@ -140,37 +137,28 @@ pub(super) fn siginfo(b: &[u8]) -> String {
                 text,
                 "{}, si_status={status}, si_utime={}, si_stime={}",
                 sender(),
-                i64_at(b, 32),
-                i64_at(b, 40)
+                ticks(i64_at(b, 32)),
+                ticks(i64_at(b, 40))
             );
         }
         (4 | 5 | 8, _) => text.push_str(&address()),
         (7, _) => {
             text.push_str(&address());
             if matches!(code, 4 | 5) {
-                let _ = write!(text, ", si_addr_lsb={}", u16_at(b, 24));
+                let _ = write!(text, ", si_addr_lsb={}", hex(u16_at(b, 24).into()));
             }
         }
         (11, _) => {
             text.push_str(&address());
-            match code {
+            let _ = match code {
                 3 => {
-                    let _ = write!(
-                        text,
-                        ", si_lower={}, si_upper={}",
-                        pointer(u64_at(b, 32)),
-                        pointer(u64_at(b, 40))
-                    );
+                    write!(text, ", si_lower={}, si_upper={}", pointer(u64_at(b, 32)), pointer(u64_at(b, 40)))
                 }
-                4 => {
-                    let _ = write!(text, ", si_pkey={}", u32_at(b, 32));
-                }
-                _ => {}
-            }
+                4 => write!(text, ", si_pkey={}", u32_at(b, 32)),
+                _ => Ok(()),
+            };
         }
-        (29, _) => {
-            let _ = write!(text, ", si_band={}, si_fd={}", named(u64_at(b, 16), &flags::POLL), i32_at(b, 24));
-        }
+        (29, _) => {}
         (31, _) => {
             let called = crate::lookup::by_number(u32_at(b, 24));
             let called =
@@ -182,8 +170,18 @@ pub(super) fn siginfo(b: &[u8]) -> String {
                 name(u32_at(b, 28).into(), &flags::AUDIT_ARCH)
             );
         }
-        _ => text.push_str(&(sender() + &with_value())),
+        _ => {
+            if u64_at(b, 16) != 0 {
+                text.push_str(&sender());
+            }
+            text.push_str(&with_value());
+        }
     }
     text.push('}');
     text
+}
+
+/// A time in ticks of which there are a hundred in a second (USER_HZ).
+fn ticks(ticks: i64) -> String {
+    if ticks == 0 { "0".into() } else { format!("{ticks} /* {}.{:02} s */", ticks / 100, ticks % 100) }
 }
