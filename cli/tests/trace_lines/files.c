@@ -198,7 +198,6 @@ int main(void) {
     call(fcntl, fd, F_SETPIPE_SZ, 4096);
     uint64_t hint = 2;
     call(fcntl, fd, 1036, &hint);
-    call(fcntl, fd, 1035, &hint);
     call(fcntl, fd, 9999, 5);
     call(flock, fd, LOCK_EX | LOCK_NB);
     call(flock, fd, LOCK_UN);

@@ -22,7 +22,6 @@ int main(int argc, char **argv) {
     int status;
     struct rusage usage;
     siginfo_t info;
-    signal(SIGUSR2, SIG_IGN);
     // Two ends of children in a row would be one signal or two.
     sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP}, NULL);
     // Children and how they end.
@@ -51,7 +50,7 @@ int main(int argc, char **argv) {
     child = clone(leave, stack + 65536, CLONE_VM | CLONE_VFORK | SIGCHLD, (void *)5);
     call(wait4, child, &status, 0, NULL);
     int parent_tid = 0, child_tid = 0;
-    child = clone(leave, stack + 65536, CLONE_FILES | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGUSR2, (void *)6, &parent_tid, NULL, &child_tid);
+    child = clone(leave, stack + 65536, CLONE_FILES | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, (void *)6, &parent_tid, NULL, &child_tid);
     call(wait4, child, &status, __WALL, NULL);
     struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&pidfd, .exit_signal = SIGCHLD};
     if (call(clone3, &args, sizeof args) == 0) _exit(7);

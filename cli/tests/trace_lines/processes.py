@@ -1,7 +1,7 @@
 # Threads, subprocesses, signals.
 import multiprocessing, os, resource, signal, subprocess, sys, threading, time
 
-print(subprocess.run(["/bin/echo", "child"], capture_output=True).stdout)
+print(subprocess.run(["/bin/echo", "child"], stdout=subprocess.PIPE).stdout)
 print(subprocess.run("exit 3", shell=True).returncode)
 with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as cat:
     print(cat.communicate(b"through a pipe"))
@@ -15,8 +15,10 @@ if pid == 0:
     os._exit(7)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 signal.signal(signal.SIGALRM, lambda *_: print("alarm"))
-signal.setitimer(signal.ITIMER_REAL, 0.02)
+# If the first comes before the pause, there is a second.
+signal.setitimer(signal.ITIMER_REAL, 0.02, 0.3)
 signal.pause()
+signal.setitimer(signal.ITIMER_REAL, 0)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 os.kill(os.getpid(), signal.SIGUSR1)
 print(signal.sigwait([signal.SIGUSR1]), signal.sigpending())

@@ -109,12 +109,14 @@ int main(void) {
     call(signalfd, sfd, &mask, 8L);
 
     // Interval timers and those of POSIX.
-    struct itimerval every = {{0, 0}, {0, 20000}}, left;
+    // If one comes before it is waited for, there is a second.
+    struct itimerval every = {{0, 300000}, {0, 20000}}, none = {{0, 0}, {0, 0}}, left;
     old = 0;
     call(setitimer, ITIMER_REAL, &every, NULL);
     call(rt_sigsuspend, &old, 8L);
     call(setitimer, ITIMER_REAL, &every, NULL);
     call(pause);
+    call(setitimer, ITIMER_REAL, &none, NULL);
     every.it_value.tv_sec = 1000;
     call(setitimer, ITIMER_VIRTUAL, &every, &left);
     call(getitimer, ITIMER_PROF, &left);
@@ -124,9 +126,12 @@ int main(void) {
     sigaction(SIGRTMIN, &action, NULL);
     int timer = -1;
     call(timer_create, CLOCK_MONOTONIC, &event, &timer);
-    struct itimerspec spec = {{0, 0}, {0, 10000000}}, was;
+    struct itimerspec spec = {{0, 300000000}, {0, 10000000}}, was;
     call(timer_settime, timer, 0, &spec, NULL);
     call(rt_sigsuspend, &old, 8L);
+    spec = (struct itimerspec){{0, 0}, {0, 0}};
+    call(timer_settime, timer, 0, &spec, NULL);
+    spec.it_value.tv_nsec = 10000000;
     call(timer_getoverrun, timer);
     call(timer_gettime, timer, &was);
     call(timer_settime, timer, TIMER_ABSTIME, &spec, &was);
@@ -167,13 +172,13 @@ int main(void) {
     call(clock_nanosleep, CLOCK_REALTIME, TIMER_ABSTIME, &ts, NULL);
     ts.tv_nsec = -1;
     call(clock_nanosleep, CLOCK_REALTIME, 0, &ts, &brief);
-    every = (struct itimerval){{0, 0}, {0, 20000}};
+    every = (struct itimerval){{0, 300000}, {0, 20000}};
     call(setitimer, ITIMER_REAL, &every, NULL);
     ts = (struct timespec){100, 0};
     call(nanosleep, &ts, &brief);
-    every = (struct itimerval){{0, 0}, {0, 20000}};
     call(setitimer, ITIMER_REAL, &every, NULL);
     call(clock_nanosleep, CLOCK_MONOTONIC, 0, &ts, &brief);
+    call(setitimer, ITIMER_REAL, &none, NULL);
     call(clock_settime, 99, &ts);
     call(settimeofday, BAD, BAD);
 

@@ -39,6 +39,8 @@ int main(void) {
     call(ioctl, slave, FIONREAD, &n);
     call(ioctl, master, TIOCOUTQ, &n);
     call(read, slave, buf, sizeof buf);
+    poll(&(struct pollfd){master, POLLIN, 0}, 1, -1);
+    call(read, master, buf, sizeof buf);
     call(write, slave, "shown\n", 6);
     poll(&(struct pollfd){master, POLLIN, 0}, 1, -1);
     call(read, master, buf, sizeof buf);
