@@ -16,6 +16,7 @@ mod calls;
 mod devices;
 mod errno;
 mod ipc;
+mod memory;
 mod net;
 mod netlink;
 mod options;

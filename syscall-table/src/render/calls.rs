@@ -85,214 +85,117 @@ impl Printer<'_> {
     /// Arguments that are not shown by their kind alone. Returns whether it was one.
     pub(super) fn special_argument(&mut self, n: usize) -> bool {
         let value = self.args[n];
-        let text = match (self.name(), n) {
-            ("execve", 2) | ("execveat", 3) => {
-                self.environment(value);
-                return true;
-            }
+        match (self.name(), n) {
+            ("execve", 2) | ("execveat", 3) => self.environment(value),
             ("ioctl", 1) => match self.resolved.op {
-                Some(op) => request(op.name).into(),
-                None => request_number(value as u32),
+                Some(op) => self.out.push_str(request(op.name)),
+                None => self.text(request_number(value as u32)),
             },
             ("ioctl", 2) => return self.device_argument(value),
-            ("mknod", 1) | ("mknodat", 2) => file_mode(value as u32),
-            ("semctl", 2) | ("msgctl" | "shmctl", 1) => match self.resolved.op {
-                Some(op) => op.name.into(),
-                None => {
-                    let kind = self.name()[..3].to_ascii_uppercase();
-                    format!("{} /* {kind}_??? */", hex(value & 0xffff_ffff))
-                }
-            },
-            ("semctl", 3) if self.is_op("SETALL") => {
-                self.address(value);
-                return true;
+            ("mknod", 1) | ("mknodat", 2) => self.text(file_mode(value as u32)),
+            ("semctl", 2) | ("msgctl" | "shmctl" | "landlock_add_rule", 1) => self.command(value),
+            ("semctl", 3) if self.is_op("SETALL") => self.address(value),
+            ("semget", 2) | ("msgget", 1) => self.text(get_flags(value, &flags::SEM_GET)),
+            ("shmget", 2) => self.text(get_flags(value, &flags::SHM_GET)),
+            ("semget" | "msgget" | "shmget", 0) if value as u32 == 0 => self.out.push_str("IPC_PRIVATE"),
+            ("futex", 1) => self.text(futex_op(value)),
+            ("futex", 2) if self.resolved.op.is_none() => self.text((value as u32).to_string()),
+            ("futex", 5) if value as u32 == u32::MAX => self.out.push_str("FUTEX_BITSET_MATCH_ANY"),
+            ("futex", 5) if self.is_op("FUTEX_WAKE_OP") => self.text(futex_wake_op(value)),
+            ("waitid" | "getpriority" | "setpriority", 1) | ("exit" | "exit_group", 0) => {
+                self.text((value as i32).to_string());
             }
-            ("landlock_add_rule", 1) => match self.resolved.op {
-                Some(op) => op.name.into(),
-                None => hex(value),
-            },
-            ("semget", 2) | ("msgget", 1) => get_flags(value, &flags::SEM_GET),
-            ("shmget", 2) => get_flags(value, &flags::SHM_GET),
-            ("semget" | "msgget" | "shmget", 0) if value as u32 == 0 => "IPC_PRIVATE".into(),
-            ("futex", 1) => futex_op(value),
-            ("futex", 5) if value as u32 == u32::MAX => "FUTEX_BITSET_MATCH_ANY".into(),
-            ("futex", 5) if self.is_op("FUTEX_WAKE_OP") => futex_wake_op(value),
-            ("futex", 2) if self.resolved.op.is_none() => (value as u32).to_string(),
-            ("waitid", 1) => (value as i32).to_string(),
-            ("socket", 2) => protocol(self.args[0], value),
-            ("setsockopt" | "getsockopt", 2) => option_name(self.args[1], value),
-            ("setsockopt" | "getsockopt", 3) => {
-                self.option_value(value);
-                return true;
+            ("socket" | "socketpair", 1) => self.text(socket_type(value)),
+            ("socket", 2) => self.text(protocol(self.args[0], value)),
+            ("setsockopt" | "getsockopt", 2) => self.text(option_name(self.args[1], value)),
+            ("setsockopt" | "getsockopt", 3) => self.option_value(value),
+            ("sendto", 1) if self.is_netlink_address(self.args[4]) => {
+                self.datagram(value, self.args[2] as i64);
             }
-            ("getrandom", 0) => {
-                self.random(value);
-                return true;
+            ("recvfrom", 1) if self.is_netlink_address(self.args[4]) => {
+                self.datagram(value, self.ret.unwrap_or(0));
             }
-            ("getcwd", 0) if self.ret.is_some() && !self.failed() => {
-                self.path(value);
-                return true;
-            }
-            ("sendto" | "recvfrom", 1) if self.is_netlink_address(self.args[4]) => {
-                let len = if self.name() == "sendto" { self.args[2] as i64 } else { self.ret.unwrap_or(0) };
-                self.datagram(value, len);
-                return true;
-            }
-            ("sendfile", 2) if value != 0 => {
-                match (self.offset.take(), self.word64(value)) {
-                    (Some(before), Some(after)) if before != after => {
-                        let _ = write!(self.out, "[{before}] => [{after}]");
-                    }
-                    _ => self.shape_at(value, Shape::I64),
-                }
-                return true;
-            }
-            ("prctl", 1) if self.resolved.op.is_some_and(|op| op.name == "PR_GET_NAME") => {
-                if self.failed() {
-                    self.address(value)
-                } else {
-                    self.string(value)
-                }
-                return true;
-            }
-            ("mincore", 2) if self.ret == Some(0) => {
-                self.resident(value);
-                return true;
-            }
+            ("recvmmsg", 4) => self.shape_at(value, Shape::Timespec),
+            ("getrandom", 0) => self.random(value),
+            ("getcwd", 0) if self.ret.is_some() && !self.failed() => self.path(value),
+            ("sendfile", 2) if value != 0 => self.moved_offset(value),
+            ("prctl", 1) if self.is_op("PR_GET_NAME") && !self.failed() => self.string(value),
+            ("mincore", 2) if self.ret == Some(0) => self.resident(value),
             ("mbind" | "set_mempolicy", _) | ("get_mempolicy", 0 | 1) => {
                 return self.policy_argument(n, value);
             }
-            ("process_vm_readv" | "process_vm_writev", 1 | 3) => {
-                self.foreign_vector(n, value);
-                return true;
-            }
+            ("migrate_pages", 2 | 3) => self.node_mask(value, self.args[1].saturating_sub(1)),
+            ("process_vm_readv" | "process_vm_writev", 1 | 3) => self.foreign_vector(n, value),
+            ("vmsplice", 1) => self.vector(value, self.args[2], None, false),
             // The kernel refuses longer ones.
-            ("sethostname" | "setdomainname", 0) if self.args[1] > 64 => {
-                self.address(value);
-                return true;
-            }
-            ("mount", 2) if self.args[3] & (MS_REMOUNT | MS_NO_DATA) != 0 => {
-                self.address(value);
-                return true;
-            }
+            ("sethostname" | "setdomainname", 0) if self.args[1] > 64 => self.address(value),
+            ("mount", 2) if self.args[3] & (MS_REMOUNT | MS_NO_DATA) != 0 => self.address(value),
             ("mount", 4) if self.args[3] & MS_REMOUNT == 0 && self.args[3] & MS_NO_DATA != 0 => {
                 self.address(value);
-                return true;
             }
-            ("epoll_pwait2", 3) if self.failed() => {
-                self.address(value);
-                return true;
-            }
-            ("kcmp", 3 | 4) if self.args[2] as u32 == 0 => value.to_string(),
-            ("migrate_pages", 2 | 3) => {
-                self.node_mask(value, self.args[1].saturating_sub(1));
-                return true;
-            }
+            // Asked for the size only.
+            ("listxattr" | "llistxattr" | "flistxattr", 1) if self.args[2] == 0 => self.address(value),
+            ("name_to_handle_at", 2) | ("open_by_handle_at", 1) => self.file_handle(value),
+            ("epoll_pwait2", 3) if self.failed() => self.address(value),
+            ("kcmp", 3 | 4) if self.args[2] as u32 == 0 => self.text(value.to_string()),
             ("landlock_create_ruleset", 0) if self.args[1] >= 8 => match self.word64(value) {
-                Some(access) => format!("{{handled_access_fs={}}}", named(access, &flags::LANDLOCK_FS)),
-                None => {
-                    self.address(value);
-                    return true;
+                Some(access) => {
+                    self.text(format!("{{handled_access_fs={}}}", named(access, &flags::LANDLOCK_FS)));
                 }
+                None => self.address(value),
             },
             ("landlock_add_rule", 2) if self.is_op("LANDLOCK_RULE_PATH_BENEATH") => {
                 match self.fetch(value, 12) {
                     Some(b) => {
                         let access = named(u64_at(&b, 0), &flags::LANDLOCK_FS);
-                        format!("{{allowed_access={access}, parent_fd={}}}", i32_at(&b, 8))
+                        self.text(format!("{{allowed_access={access}, parent_fd={}}}", i32_at(&b, 8)));
                     }
-                    None => {
-                        self.address(value);
-                        return true;
-                    }
+                    None => self.address(value),
                 }
             }
-            ("vmsplice", 1) => {
-                self.vector(value, self.args[2], None, false);
-                return true;
+            ("mq_notify", 1) => self.shape_at(value, Shape::Sigevent),
+            ("ioprio_set", 2) => self.text(io_priority(value & 0xffff_ffff)),
+            ("personality", 0) if value as u32 == u32::MAX => self.out.push_str("0xffffffff"),
+            ("syslog", 0) => {
+                self.text(format!("{} /* {} */", value as i32, bare_name(value, &flags::SYSLOG)));
             }
-            // Asked for the size only.
-            ("listxattr" | "llistxattr" | "flistxattr", 1) if self.args[2] == 0 => {
-                self.address(value);
-                return true;
-            }
-            ("socket" | "socketpair", 1) => socket_type(value),
-            ("mq_notify", 1) => {
-                self.shape_at(value, Shape::Sigevent);
-                return true;
-            }
-            ("recvmmsg", 4) => {
-                self.shape_at(value, Shape::Timespec);
-                return true;
-            }
-            ("name_to_handle_at", 2) | ("open_by_handle_at", 1) => {
-                self.file_handle(value);
-                return true;
-            }
-            ("ioprio_set", 2) => io_priority(value & 0xffff_ffff),
-            ("personality", 0) if value as u32 == u32::MAX => "0xffffffff".into(),
-            ("syslog", 0) => format!("{} /* {} */", value as i32, bare_name(value, &flags::SYSLOG)),
             ("seccomp", 2) if self.args[0] as u32 == 2 => match self.word32(value) {
-                Some(action) => format!("[{}]", name(action.into(), &flags::SECCOMP_RET)),
-                None => {
-                    self.address(value);
-                    return true;
-                }
-            },
-            ("swapon", 1) => {
-                let bits = named(value & 0x1_8000, &flags::SWAP);
-                if value & 0x1_8000 == 0 {
-                    (value & 0x7fff).to_string()
-                } else {
-                    format!("{bits}|{}", value & 0x7fff)
-                }
-            }
-            ("exit" | "exit_group", 0) => (value as i32).to_string(),
-            ("getpriority" | "setpriority", 1) => (value as i32).to_string(),
-            _ => return false,
-        };
-        self.out.push_str(&text);
-        true
-    }
-
-    /// The pages that mincore(2) found.
-    fn resident(&mut self, addr: u64) {
-        /// Pages of the longest area whose answer is fetched; only the first are shown.
-        const MOST_PAGES: usize = 1 << 16;
-        let pages = (self.args[1].div_ceil(4096) as usize).min(MOST_PAGES);
-        let Some(found) = self.fetch(addr, pages) else { return self.address(addr) };
-        self.list(&found, ", ", |printer, page| {
-            let _ = write!(printer.out, "{}", page & 1);
-        });
-    }
-
-    /// Modes and masks of NUMA policies. Returns whether it was one.
-    fn policy_argument(&mut self, n: usize, value: u64) -> bool {
-        match (self.name(), n) {
-            ("get_mempolicy", 0) => match self.word32(value).filter(|_| self.ret == Some(0)) {
-                Some(mode) => {
-                    let mode = named(mode.into(), &flags::MPOL);
-                    let _ = write!(self.out, "[{mode}]");
-                }
+                Some(action) => self.text(format!("[{}]", name(action.into(), &flags::SECCOMP_RET))),
                 None => self.address(value),
             },
-            ("get_mempolicy", 1) if self.ret != Some(0) => self.address(value),
-            ("get_mempolicy", 1) => self.node_mask(value, self.args[2].saturating_sub(1)),
-            ("set_mempolicy", 1) => self.node_mask(value, self.args[2].saturating_sub(1)),
-            ("mbind", 3) => self.node_mask(value, self.args[4].saturating_sub(1)),
+            ("swapon", 1) => self.text(swap_flags(value)),
             _ => return false,
         }
         true
     }
 
-    /// The vectors of process_vm_readv(2): only the caller's own memory is looked at.
-    fn foreign_vector(&mut self, n: usize, addr: u64) {
-        let count = self.args[n + 1];
-        let read = self.name() == "process_vm_readv";
-        match (n, self.ret) {
-            (1, Some(ret)) if read && !self.failed() => self.vector(addr, count, Some(ret as u64), false),
-            (1, _) if !read => self.vector(addr, count, None, false),
-            _ => self.bare_vector(addr, count),
+    fn text(&mut self, text: String) {
+        self.out.push_str(&text);
+    }
+
+    /// What selects the operation of a call that has no set of names for it.
+    fn command(&mut self, value: u64) {
+        match self.resolved.op {
+            Some(op) => self.out.push_str(op.name),
+            None => {
+                let unknown = match self.name() {
+                    "semctl" => "SEM_???",
+                    "msgctl" => "MSG_???",
+                    "shmctl" => "SHM_???",
+                    _ => "LANDLOCK_RULE_???",
+                };
+                self.text(format!("{} /* {unknown} */", hex(value & 0xffff_ffff)));
+            }
+        }
+    }
+
+    /// An offset that sendfile(2) has moved.
+    fn moved_offset(&mut self, addr: u64) {
+        match (self.offset.take(), self.word64(addr)) {
+            (Some(before), Some(after)) if before != after => {
+                let _ = write!(self.out, "[{before}] => [{after}]");
+            }
+            _ => self.shape_at(addr, Shape::I64),
         }
     }
 
@@ -406,6 +309,14 @@ fn socket_type(value: u64) -> String {
     let text = named(value & 0xffff_ffff, &flags::SOCK);
     let only_unknown = value & known & !0xf == 0 && value & 0xffff_ffff & !known != 0;
     if only_unknown { text + " /* SOCK_??? */" } else { text }
+}
+
+/// A priority, under flags.
+fn swap_flags(value: u64) -> String {
+    const PRIORITY: u64 = 0x7fff;
+    let bits = value & !PRIORITY & 0xffff_ffff;
+    let priority = (value & PRIORITY).to_string();
+    if bits == 0 { priority } else { format!("{}|{priority}", named(bits, &flags::SWAP)) }
 }
 
 /// A value's name, without its number.

@@ -123,22 +123,6 @@ impl Printer<'_> {
             let _ = write!(self.out, " /* {count} var{s} */");
         }
     }
-
-    /// A NUMA node mask of `bits` bits.
-    pub(super) fn node_mask(&mut self, addr: u64, bits: u64) {
-        /// As many as the kernel accepts: a page of bits.
-        const MOST_BITS: u64 = 4096 * 8;
-        let words = bits.div_ceil(64);
-        let mask = (words > 0 && bits <= MOST_BITS).then(|| self.fetch(addr, words as usize * 8)).flatten();
-        let Some(mask) = mask else { return self.address(addr) };
-        let words: Vec<&[u8]> = mask.chunks_exact(8).collect();
-        self.list(&words, ", ", |printer, word| {
-            let _ = match u64_at(word, 0) {
-                0 => write!(printer.out, "{:016}", 0),
-                word => write!(printer.out, "{word:#016x}"),
-            };
-        });
-    }
 }
 
 /// A capability set: `1<<CAP_CHOWN|1<<CAP_KILL`.
