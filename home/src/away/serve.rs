@@ -11,7 +11,8 @@ use serde_bytes::ByteBuf;
 use syscall_table::{self as table, At, Where};
 use tracee::errno::restart;
 use tracee::{Tid, clock};
-use wire::session::{Call, Outcome, Up};
+use wire::session::{Call, Outcome, ToBody, Up};
+use wire::trace::{Traced, Wanted};
 
 use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
@@ -44,7 +45,11 @@ const O_ACCMODE: u32 = 3;
 const O_WRONLY: u32 = 1;
 
 impl Away {
-    pub(super) fn on_up(&mut self, tid: Tid, up: Up) -> Result<(), String> {
+    /// Takes a message of `bytes` bytes of a body's thread.
+    pub(super) fn on_up(&mut self, tid: Tid, up: Up, bytes: usize) -> Result<(), String> {
+        if !matches!(up, Up::Traced(_)) {
+            self.count(tid, bytes, None);
+        }
         match up {
             Up::Call(call) => self.on_call(tid, call),
             Up::Fork { seq, flags, exit_signal } => {
@@ -96,7 +101,10 @@ impl Away {
                 Ok(())
             }
             Up::Traced(traced) => {
-                self.actions.push_back(Action::Traced(tid, traced));
+                let exit = matches!(traced, Traced::Exit(_));
+                let deputy = self.threads.get_mut(&tid).filter(|_| exit);
+                let served = deputy.map(|deputy| std::mem::take(&mut deputy.served)).unwrap_or_default();
+                self.actions.push_back(Action::Traced(tid, traced, served));
                 Ok(())
             }
             Up::ThreadEnd => {
@@ -107,6 +115,42 @@ impl Away {
                 Ok(())
             }
         }
+    }
+
+    /// Counts what a traced call costs: bytes on the wire, and the time since its deputy was given it.
+    pub(super) fn count(&mut self, tid: Tid, bytes: usize, since: Option<Instant>) {
+        if !self.traced {
+            return;
+        }
+        let Some(deputy) = self.threads.get_mut(&tid) else { return };
+        if self.processes.get(&deputy.process).is_none_or(|process| !process.traced) {
+            return;
+        }
+        deputy.served.bytes += bytes as u64;
+        if let Some(since) = since {
+            deputy.served.ns += u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        }
+    }
+
+    /// What of a process is wanted for a trace from now on.
+    pub fn trace(&mut self, pid: Tid, wanted: Option<Wanted>) {
+        let Some(key) = self.pids.get(&pid).copied() else { return };
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        process.traced = wanted.is_some();
+        self.traced = self.processes.values().any(|process| process.traced);
+        self.tell(key, &ToBody::Trace(wanted));
+    }
+
+    /// Whether a process that is here is traced.
+    pub fn is_traced(&self, pid: Tid) -> bool {
+        let process = self.pids.get(&pid).and_then(|key| self.processes.get(key));
+        process.is_some_and(|process| process.traced)
+    }
+
+    /// The threads of a process that is here.
+    pub fn threads_of(&self, pid: Tid) -> Vec<Tid> {
+        let process = self.pids.get(&pid).and_then(|key| self.processes.get(key));
+        process.map_or_else(Vec::new, |process| process.threads.clone())
     }
 
     /// Whether a request can be served now. One that crossed a move is made again where the process goes.
@@ -303,6 +347,7 @@ impl Away {
             _ => Outcome::Done(ret),
         };
         if serving.what != What::Quiet {
+            self.count(tid, 0, Some(serving.since));
             self.reply(tid, serving.seq, outcome, outs);
         }
     }
