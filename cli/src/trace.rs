@@ -188,6 +188,7 @@ impl TraceArguments {
             Style {
                 string_bytes: limit.unwrap_or(usual.string_bytes),
                 elements: limit.unwrap_or(usual.elements),
+                paths: self.decode_fds,
                 ..usual
             }
         });

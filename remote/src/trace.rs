@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
-use syscall_table::render::{self, Entry, Style};
+use syscall_table::render::{self, Entry, MARK, Style};
 use syscall_table::{Place, Ret, Wait, Where, by_number, place_of, seccomp_rules, wait_of};
-use tracee::Tid;
 use tracee::ptrace::{Stopped, SyscallStop};
+use tracee::{Tid, clock};
 use wire::session::{ProcessKey, ThreadKey, Up};
 use wire::trace::{Ends, Exit, Traced, Wanted};
 
@@ -29,12 +29,16 @@ pub(crate) struct Open {
     args: [u64; 6],
     entry: Option<Entry>,
     began: Instant,
+    /// The same, as home's clock has it.
+    began_ns: u64,
     /// Home knows that it has begun.
     told: bool,
     /// Since when home is being asked for it.
     asking: Option<Instant>,
     /// How long home was asked before.
     asked: Duration,
+    /// Number of the first request.
+    asked_from: Option<u64>,
 }
 
 impl Open {
@@ -44,7 +48,7 @@ impl Open {
 
     /// Whether it has an exit that ptrace reports.
     pub(crate) fn returns(&self) -> bool {
-        by_number(self.nr).is_none_or(|call| call.ret != Ret::Never)
+        !never_returns(self.nr)
     }
 
     /// Home has answered.
@@ -54,9 +58,9 @@ impl Open {
         }
     }
 
-    fn begun(&self, session: &Session) -> wire::trace::Entry {
+    fn begun(&self) -> wire::trace::Entry {
         let text = self.entry.as_ref().map_or_else(String::new, |entry| entry.text.clone());
-        wire::trace::Entry { at_ns: session.home_ns(self.began), nr: self.nr, args: self.args, text }
+        wire::trace::Entry { at_ns: self.began_ns, nr: self.nr, args: self.args, text }
     }
 }
 
@@ -75,8 +79,17 @@ fn forwarded(nr: u32, args: [u64; 6]) -> bool {
 
 /// Whether others may be heard of before a call is over: then its beginning is told first.
 fn takes_long(nr: u32, args: &[u64; 6]) -> bool {
-    wait_of(nr, args) != Wait::No
-        || by_number(nr).is_none_or(|call| call.ret == Ret::Never || AT_BOTH_ENDS[..6].contains(&call.name))
+    wait_of(nr, args) != Wait::No || by_number(nr).is_none_or(|call| AT_BOTH_ENDS[..6].contains(&call.name))
+}
+
+/// Whether all that can be told of a call is its beginning.
+fn never_returns(nr: u32) -> bool {
+    by_number(nr).is_some_and(|call| call.ret == Ret::Never)
+}
+
+/// Whether home has to put paths in, which a call may change.
+fn has_marks(entry: Option<&Entry>) -> bool {
+    entry.is_some_and(|entry| entry.text.contains(MARK))
 }
 
 impl Session {
@@ -99,6 +112,10 @@ impl Session {
         self.is_traced = self.processes.values().any(|process| process.trace.is_some())
             || self.early_traces.values().any(Option::is_some);
         Ok(())
+    }
+
+    fn home_now_ns(&self) -> u64 {
+        clock::monotonic_ns().saturating_add_signed(self.clock_ahead_ns)
     }
 
     fn wanted_of(&self, thread: &Thread) -> Option<Rc<Wanted>> {
@@ -144,6 +161,7 @@ impl Session {
                     && let Some(open) = &mut thread.traced
                 {
                     open.asking = Some(Instant::now());
+                    open.asked_from = Some(thread.seq);
                 }
                 Ok(())
             }
@@ -165,11 +183,24 @@ impl Session {
         let mut open = None;
         if wanted.calls.has(nr) {
             let entry = wanted.style.as_ref().map(|style| render::entry(nr, args, &mut Guest(host), style));
-            let told = wanted.entries && wanted.ends == Ends::ALL && takes_long(nr, &args);
-            let (began, asked) = (Instant::now(), Duration::ZERO);
-            open = Some(Box::new(Open { nr, args, entry, began, told, asking: None, asked }));
+            let told = wanted.tells_entries() && takes_long(nr, &args)
+                || wanted.ends.has(Ends::UNFINISHED) && never_returns(nr)
+                || has_marks(entry.as_ref());
+            let (began, began_ns) = (Instant::now(), self.home_now_ns());
+            let (asking, asked) = (None, Duration::ZERO);
+            open = Some(Box::new(Open {
+                nr,
+                args,
+                entry,
+                began,
+                began_ns,
+                told,
+                asking,
+                asked,
+                asked_from: None,
+            }));
         }
-        let tell = open.as_ref().filter(|open| open.told).map(|open| open.begun(self));
+        let tell = open.as_ref().filter(|open| open.told).map(|open| open.begun());
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.traced = open;
         let key = thread.key;
@@ -182,6 +213,7 @@ impl Session {
             && let Some(open) = &mut thread.traced
         {
             open.asking.get_or_insert_with(Instant::now);
+            open.asked_from.get_or_insert(thread.seq);
         }
     }
 
@@ -207,13 +239,14 @@ impl Session {
         };
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let exit = Exit {
-            entry: (!open.told).then(|| open.begun(self)),
+            entry: (!open.told).then(|| open.begun()),
             ret,
             rest,
             result,
             forwarded: forwarded(nr, args),
             took_ns: ns(took),
             asked_ns: ns(open.asked),
+            asked_from: open.asked_from,
         };
         self.ask(key, &Up::Traced(Traced::Exit(exit)))
     }
@@ -236,7 +269,7 @@ impl Session {
         }
         let key = thread.key;
         let info = ByteBuf::from(at.siginfo().map_or([0; 128], |info| info.0).to_vec());
-        let at_ns = self.home_ns(Instant::now());
+        let at_ns = self.home_now_ns();
         self.ask(key, &Up::Traced(Traced::Signal { at_ns, number, info }))
     }
 

@@ -12,6 +12,7 @@ use crate::plan::GuestRead;
 use crate::types::*;
 
 mod calls;
+mod descriptors;
 mod errno;
 mod net;
 mod shapes;
@@ -19,6 +20,7 @@ mod shapes;
 mod tests;
 mod values;
 
+pub use descriptors::{MARK, shown_path, with_paths};
 pub use errno::errno;
 pub use shapes::siginfo_text;
 
@@ -32,11 +34,13 @@ pub struct Style {
     pub elements: usize,
     /// Column of the `=` (strace -a), counted from the call's name.
     pub column: usize,
+    /// Descriptors are marked for [`with_paths`] (strace -y).
+    pub paths: bool,
 }
 
 impl Default for Style {
     fn default() -> Style {
-        Style { string_bytes: 32, elements: 32, column: 40 }
+        Style { string_bytes: 32, elements: 32, column: 40, paths: false }
     }
 }
 
@@ -120,6 +124,9 @@ pub fn exit_parts(
     rest.push(')');
     let mut result = String::new();
     values::result(&mut result, kind, ret);
+    if style.paths && kind == Ret::NewFd && ret >= 0 {
+        result.push(MARK);
+    }
     if !tail.is_empty() {
         let _ = write!(result, " ({tail})");
     }

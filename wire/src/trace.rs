@@ -32,6 +32,11 @@ impl Wanted {
         }
     }
 
+    /// Whether the first half of a call is told when that begins: what is wanted may depend on how it ends.
+    pub fn tells_entries(&self) -> bool {
+        self.entries && self.ends == Ends::ALL
+    }
+
     /// Whether a signal is wanted.
     pub fn signal(&self, number: i32) -> bool {
         self.signals >> (number.clamp(1, 64) - 1) & 1 == 1
@@ -132,6 +137,8 @@ pub struct Exit {
     pub took_ns: u64,
     /// Of that, the time in which home was asked.
     pub asked_ns: u64,
+    /// The number of the first request to home that was made for it, if any was.
+    pub asked_from: Option<u64>,
 }
 
 #[cfg(test)]

@@ -73,6 +73,7 @@ fn samples() -> Vec<Vec<u8>> {
         forwarded: true,
         took_ns: 77_000,
         asked_ns: 70_000,
+        asked_from: Some(1 << 20),
     });
     let reply =
         Down::Reply { seq: 1, outcome: Outcome::Done(-4), outs: vec![(0, 8, bytes()), (1, 0, bytes())] };

@@ -25,10 +25,13 @@ pub fn trace(pid: Tid, arguments: &TraceArguments) -> Result<()> {
     let mut view = View { sinks: setup.sinks, traced: BTreeMap::new(), says: !quiet.attach };
     let mut tracing = attach(pid, setup.wanted)?;
     loop {
-        while let Some(reply) = tracing.next()? {
+        while let Some(reply) = tracing.take()? {
             match reply {
                 Reply::Traced(event) => view.take(&event),
-                Reply::Done => return Ok(view.finish()),
+                Reply::Done => {
+                    view.finish();
+                    return Ok(());
+                }
                 Reply::Failed(why) => bail!("cannot trace {pid}: {why}"),
                 Reply::Processes(_) => bail!("the supervisor of {pid} gave an answer to something else"),
             }
@@ -48,7 +51,8 @@ pub fn trace(pid: Tid, arguments: &TraceArguments) -> Result<()> {
         let [answer, signal, broken] = fds.map(|fd| !fd.revents().is_empty());
         if signal || broken {
             view.detach();
-            return Ok(view.finish());
+            view.finish();
+            return Ok(());
         }
         if answer && !tracing.read()? {
             view.detach();

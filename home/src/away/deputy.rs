@@ -189,8 +189,8 @@ pub struct Deputy {
     pub(super) exec_pending: Vec<ByteBuf>,
     /// Its body has ended; it is on its way out itself.
     pub(super) ending: bool,
-    /// What the call has cost that its body is in, if it is traced.
-    pub(super) served: Served,
+    /// What its last requests have cost, by their numbers, if it is traced.
+    pub(super) served: VecDeque<(u64, Served)>,
 }
 
 /// A signal on its way to a body.
@@ -598,7 +598,7 @@ impl Away {
         let message = message::encode(&Down::Reply { seq, outcome, outs });
         let (channel, bytes) = (session::thread_channel(deputy.key), message.len());
         self.link.send(channel, message).ok();
-        self.count(tid, bytes, None);
+        self.count(tid, seq, bytes, None);
     }
 }
 
@@ -624,7 +624,7 @@ impl Deputy {
             mask: 0,
             exec_pending: Vec::new(),
             ending: false,
-            served: Served::default(),
+            served: VecDeque::new(),
         }
     }
 }

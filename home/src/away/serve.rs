@@ -17,6 +17,7 @@ use wire::trace::{Traced, Wanted};
 use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
 use crate::procfs;
+use crate::trace::Served;
 use crate::supervisor::{blocks_until_written, socket_timeout_of, timeout_kind};
 
 /// prctl, setrlimit, timer_getoverrun, prlimit64: done at both ends, or at either. clock_gettime: which clocks are home's
@@ -47,8 +48,12 @@ const O_WRONLY: u32 = 1;
 impl Away {
     /// Takes a message of `bytes` bytes of a body's thread.
     pub(super) fn on_up(&mut self, tid: Tid, up: Up, bytes: usize) -> Result<(), String> {
-        if !matches!(up, Up::Traced(_)) {
-            self.count(tid, bytes, None);
+        if let Up::Call(Call { seq, .. })
+        | Up::Fork { seq, .. }
+        | Up::Exec { seq, .. }
+        | Up::MapFile { seq, .. } = &up
+        {
+            self.count(tid, *seq, bytes, None);
         }
         match up {
             Up::Call(call) => self.on_call(tid, call),
@@ -101,9 +106,11 @@ impl Away {
                 Ok(())
             }
             Up::Traced(traced) => {
-                let exit = matches!(traced, Traced::Exit(_));
-                let deputy = self.threads.get_mut(&tid).filter(|_| exit);
-                let served = deputy.map(|deputy| std::mem::take(&mut deputy.served)).unwrap_or_default();
+                let asked_from = match &traced {
+                    Traced::Exit(exit) => exit.asked_from,
+                    _ => None,
+                };
+                let served = asked_from.map(|from| self.served(tid, from)).unwrap_or_default();
                 self.actions.push_back(Action::Traced(tid, traced, served));
                 Ok(())
             }
@@ -118,7 +125,7 @@ impl Away {
     }
 
     /// Counts what a traced call costs: bytes on the wire, and the time since its deputy was given it.
-    pub(super) fn count(&mut self, tid: Tid, bytes: usize, since: Option<Instant>) {
+    pub(super) fn count(&mut self, tid: Tid, seq: u64, bytes: usize, since: Option<Instant>) {
         if !self.traced {
             return;
         }
@@ -126,10 +133,27 @@ impl Away {
         if self.processes.get(&deputy.process).is_none_or(|process| !process.traced) {
             return;
         }
-        deputy.served.bytes += bytes as u64;
-        if let Some(since) = since {
-            deputy.served.ns += u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if deputy.served.back().is_none_or(|(last, _)| *last != seq) {
+            deputy.served.push_back((seq, Served::default()));
+            if deputy.served.len() > SERVED_MAX {
+                deputy.served.pop_front();
+            }
         }
+        if let Some((_, served)) = deputy.served.back_mut() {
+            served.bytes += bytes as u64;
+            let took = since.map_or(0, |since| u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            served.ns = served.ns.saturating_add(took);
+        }
+    }
+
+    /// What the requests of a thread have cost from number `from` on.
+    fn served(&mut self, tid: Tid, from: u64) -> Served {
+        let served = self.threads.get_mut(&tid).map(|deputy| std::mem::take(&mut deputy.served));
+        let these = served.into_iter().flatten().filter(|(seq, _)| *seq >= from);
+        these.fold(Served::default(), |sum, (_, one)| Served {
+            ns: sum.ns.saturating_add(one.ns),
+            bytes: sum.bytes.saturating_add(one.bytes),
+        })
     }
 
     /// What of a process is wanted for a trace from now on.
@@ -347,7 +371,7 @@ impl Away {
             _ => Outcome::Done(ret),
         };
         if serving.what != What::Quiet {
-            self.count(tid, 0, Some(serving.since));
+            self.count(tid, serving.seq, 0, Some(serving.since));
             self.reply(tid, serving.seq, outcome, outs);
         }
     }
@@ -549,4 +573,6 @@ fn places(call: &Call) -> Option<Vec<u64>> {
     Some(places)
 }
 
+/// Requests whose cost is kept: a call that is interrupted is requested anew.
+const SERVED_MAX: usize = 16;
 const AT_FDCWD: i32 = -100;

@@ -69,7 +69,7 @@ pub struct Tracing {
 
 impl Tracing {
     /// The next answer, if it is there.
-    pub fn next(&mut self) -> io::Result<Option<Reply>> {
+    pub fn take(&mut self) -> io::Result<Option<Reply>> {
         loop {
             let rest = &self.input[self.taken..];
             let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {

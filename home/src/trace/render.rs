@@ -74,6 +74,15 @@ pub fn no_exit(entry: &Entry, call: Call, style: &Style) -> Rest {
     }
 }
 
+/// Puts in the paths of a process's descriptors. Those of a process that is away are open here, too.
+pub fn with_paths(pid: Tid, text: &str) -> String {
+    render::with_paths(text, |fd| {
+        let link = if fd < 0 { format!("/proc/{pid}/cwd") } else { format!("/proc/{pid}/fd/{fd}") };
+        let path = std::fs::read_link(link).ok()?;
+        Some(render::shown_path(path.as_os_str().as_encoded_bytes()))
+    })
+}
+
 /// An error's name.
 pub fn errno(number: i32) -> Option<&'static str> {
     render::errno(number).map(|(name, _)| name)

@@ -83,7 +83,7 @@ pub enum Pages {
 struct Page {
     writer: Writer,
     line: Option<Tid>,
-    /// Characters of the line so far, without what stands before the call.
+    /// Characters of the line so far.
     column: usize,
 }
 
@@ -166,9 +166,9 @@ impl Text {
         }
         let page = self.page(tid);
         page.end_open_line();
-        page.writer.put(&leader);
-        page.line = Some(tid);
         page.column = 0;
+        page.put(&leader);
+        page.line = Some(tid);
     }
 
     fn put_times(&mut self, leader: &mut String, at_ns: u64) {

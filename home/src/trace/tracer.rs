@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use syscall_table::render::Entry;
+use syscall_table::render::{Entry, MARK};
 use tracee::ptrace::SigInfo;
 use tracee::{Event as Report, Stopped, Tid};
 use wire::trace::{Ends, Traced, Wanted};
@@ -126,13 +126,8 @@ impl Tracer {
         }
     }
 
-    /// Whether the first half of a call is told when that begins.
-    fn tells_entries(&self) -> bool {
-        self.wanted.entries && self.wanted.ends == Ends::ALL
-    }
-
     fn tell_entry(&mut self, pid: Tid, tid: Tid) {
-        if !self.tells_entries() {
+        if !self.wanted.tells_entries() {
             return;
         }
         if let Some(Open { nr, began_ns, entry, .. }) = self.open.get(&tid) {
@@ -152,7 +147,11 @@ impl Tracer {
             return;
         }
         let entry = match &self.wanted.style {
-            Some(style) => Begun::Here(render::entry(tid, nr, args, style)),
+            Some(style) => {
+                let mut entry = render::entry(tid, nr, args, style);
+                self.put_paths(pid, &mut entry.text);
+                Begun::Here(entry)
+            }
             None => Begun::Unseen,
         };
         // A call that began on a node and is made again here goes on in its line.
@@ -172,11 +171,27 @@ impl Tracer {
             return;
         }
         let now = now_ns();
-        let (rest, result) = match (&self.wanted.style, &open.entry) {
+        let (mut rest, mut result) = match (&self.wanted.style, &open.entry) {
             (Some(style), Begun::Here(entry)) => render::exit(tid, entry, (open.nr, open.args), ret, style),
             _ => Default::default(),
         };
+        self.put_paths(pid, &mut rest);
+        self.put_paths(pid, &mut result);
         self.over(pid, tid, open, Over { now, ret: Some(ret), rest, result, ..Over::default() });
+    }
+
+    /// Puts in the paths of descriptors, if they are wanted.
+    fn put_paths(&self, pid: Tid, text: &mut String) {
+        if self.wanted.style.is_some_and(|style| style.paths) && text.contains(MARK) {
+            *text = render::with_paths(pid, text);
+        }
+    }
+
+    /// What a node has rendered. Its words are not to be trusted: they may end on a terminal.
+    fn words(&self, pid: Tid, text: String) -> String {
+        let mut text = printable(text);
+        self.put_paths(pid, &mut text);
+        text
     }
 
     fn over(&mut self, pid: Tid, tid: Tid, open: Open, over: Over) {
@@ -200,27 +215,27 @@ impl Tracer {
         self.emit(now, pid, tid, What::Left(Box::new(left)));
     }
 
-    /// What a node says of a thread. Its words are not to be trusted: they may end on a terminal.
+    /// What a node says of a thread.
     pub fn away(&mut self, pid: Tid, tid: Tid, traced: Traced, served: Served) {
         let now = now_ns();
         match traced {
             Traced::Entry(entry) => {
-                self.entered_away(tid, entry, now);
+                self.entered_away(pid, tid, entry, now);
                 self.tell_entry(pid, tid);
             }
             Traced::Exit(exit) => {
                 if let Some(entry) = exit.entry {
-                    self.entered_away(tid, entry, now);
+                    self.entered_away(pid, tid, entry, now);
                 }
                 let Some(mut open) = self.open.remove(&tid) else { return };
                 open.place = if exit.forwarded { CallPlace::Forwarded } else { CallPlace::Remote };
-                let (rest, result) = (printable(exit.rest), printable(exit.result));
+                let (rest, result) = (self.words(pid, exit.rest), self.words(pid, exit.result));
                 let (took_ns, wire_ns) = (Some(exit.took_ns), exit.asked_ns.saturating_sub(served.ns));
                 let over = Over { now, ret: Some(exit.ret), rest, result, took_ns, wire_ns, served };
                 self.over(pid, tid, open, over);
             }
             Traced::GoesHome(reason) => {
-                self.next_place.insert(tid, CallPlace::GoneHome(printable(reason)));
+                self.next_place.insert(tid, CallPlace::GoneHome(printable(reason).replace(MARK, "?")));
             }
             Traced::Signal { at_ns, number, info } => {
                 let mut bytes = [0; 128];
@@ -232,9 +247,9 @@ impl Tracer {
         }
     }
 
-    fn entered_away(&mut self, tid: Tid, entry: wire::trace::Entry, now: u64) {
+    fn entered_away(&mut self, pid: Tid, tid: Tid, entry: wire::trace::Entry, now: u64) {
         let wire::trace::Entry { at_ns, nr, args, text } = entry;
-        let entry = Begun::There(printable(text));
+        let entry = Begun::There(self.words(pid, text));
         self.open.insert(tid, Open { nr, args, began_ns: at_ns.min(now), entry, place: CallPlace::Remote });
     }
 
@@ -332,7 +347,11 @@ impl Tracer {
 
     /// Writes what its sinks have kept. Answers whether something is left that could not be written yet.
     pub fn flush(&mut self) -> bool {
-        self.sinks.iter_mut().fold(false, |left, sink| sink.flush() || left)
+        let mut left = false;
+        for sink in &mut self.sinks {
+            left |= sink.flush();
+        }
+        left
     }
 
     /// Nothing more comes.
@@ -356,13 +375,13 @@ struct Over {
     served: Served,
 }
 
-/// Without what a terminal might take for orders. Rendered calls have printable characters only.
+/// Without what a terminal might take for orders. Rendered calls have printable characters only, and marks.
 fn printable(text: String) -> String {
-    let is_printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    let is_printable = |byte: u8| byte == b' ' || byte == MARK as u8 || byte.is_ascii_graphic();
     if text.bytes().all(is_printable) {
         return text;
     }
-    text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect()
+    text.chars().map(|c| if matches!(c, ' ' | MARK) || c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
 #[cfg(test)]
