@@ -18,7 +18,7 @@ pub static FCNTL: SubTable = SubTable {
 
 #[rustfmt::skip]
 static FCNTL_OPS: &[Op] = ops! {
-    0 F_DUPFD(arg: Fd) -> NewFd, Forward, No, "";
+    0 F_DUPFD(arg: Int) -> NewFd, Forward, No, "";
     1 F_GETFD() -> NamedBits("flags ", &FD_FLAGS), Forward, No, "";
     2 F_SETFD(arg: Flags(&FD_FLAGS)) -> Zero, Forward, No, "";
     3 F_GETFL() -> NamedBits("flags ", &OPEN), Forward, No, "";
@@ -39,9 +39,9 @@ static FCNTL_OPS: &[Op] = ops! {
     1024 F_SETLEASE(arg: Enum(&LEASE)) -> Zero, Forward, No, "";
     1025 F_GETLEASE() -> Named(&LEASE), Forward, No, "";
     1026 F_NOTIFY(arg: Flags(&DN)) -> Zero, Forward, No, "";
-    1027 F_DUPFD_QUERY(arg: Fd) -> Count, Forward, No, "";
+    1027 F_DUPFD_QUERY(arg: Int) -> Count, Forward, No, "";
     1028 F_CREATED_QUERY() -> Count, Forward, No, "";
-    1030 F_DUPFD_CLOEXEC(arg: Fd) -> NewFd, Forward, No, "";
+    1030 F_DUPFD_CLOEXEC(arg: Int) -> NewFd, Forward, No, "";
     1031 F_SETPIPE_SZ(arg: Uint) -> Count, Forward, No, "";
     1032 F_GETPIPE_SZ() -> Count, Forward, No, "";
     1033 F_ADD_SEALS(arg: Flags(&SEALS)) -> Zero, Forward, No, "";

@@ -13,6 +13,7 @@ use crate::types::*;
 
 mod address;
 mod calls;
+mod descriptors;
 mod devices;
 mod errno;
 mod ipc;
@@ -27,11 +28,13 @@ mod tasks;
 mod tests;
 mod values;
 
+pub use descriptors::{MARK, shown_path, with_paths};
 pub use errno::errno;
 pub use signals::siginfo_text;
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Style {
     /// Bytes of a string before `...` (strace -s). Paths are always whole.
     pub string_bytes: usize,
@@ -39,11 +42,13 @@ pub struct Style {
     pub elements: usize,
     /// Column of the `=` (strace -a), counted from the call's name.
     pub column: usize,
+    /// Descriptors are marked for [`with_paths`] (strace -y).
+    pub paths: bool,
 }
 
 impl Default for Style {
     fn default() -> Style {
-        Style { string_bytes: 32, elements: 32, column: 40 }
+        Style { string_bytes: 32, elements: 32, column: 40, paths: false }
     }
 }
 
@@ -82,6 +87,15 @@ pub fn entry(nr: u32, args: [u64; 6], mem: &mut dyn GuestRead, style: &Style) ->
     Entry { text: printer.out, next, length, offset }
 }
 
+/// The second half of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// The remaining arguments and `)`.
+    pub rest: String,
+    /// What stands after the `=`.
+    pub result: String,
+}
+
 /// The rest: what the call brought, and its result, `-4095..=-1` being an error.
 pub fn exit(
     entry: &Entry,
@@ -91,8 +105,23 @@ pub fn exit(
     mem: &mut dyn GuestRead,
     style: &Style,
 ) -> String {
+    let Exit { rest, result } = exit_parts(entry, nr, args, ret, mem, style);
+    let used = entry.text.chars().count() + rest.chars().count();
+    let pad = style.column.saturating_sub(1).saturating_sub(used);
+    format!("{rest}{:pad$} = {result}", "")
+}
+
+/// As [`exit()`], in two pieces without what fills the line up between them.
+pub fn exit_parts(
+    entry: &Entry,
+    nr: u32,
+    args: [u64; 6],
+    ret: i64,
+    mem: &mut dyn GuestRead,
+    style: &Style,
+) -> Exit {
     let mut tail = String::new();
-    let mut out = String::new();
+    let mut rest = String::new();
     let mut kind = Ret::Value;
     if let Some(call) = by_number(nr) {
         let mut printer = Printer::new(call, args, Some(ret), mem, style);
@@ -101,18 +130,18 @@ pub fn exit(
         printer.arguments(entry.next);
         printer.outcome();
         kind = printer.resolved.ret;
-        (out, tail) = (printer.out, printer.tail);
+        (rest, tail) = (printer.out, printer.tail);
     }
-    out.push(')');
-    for _ in entry.text.chars().count() + out.chars().count()..style.column.saturating_sub(1) {
-        out.push(' ');
+    rest.push(')');
+    let mut result = String::new();
+    values::result(&mut result, kind, ret);
+    if style.paths && kind == Ret::NewFd && ret >= 0 {
+        result.push(MARK);
     }
-    out.push_str(" = ");
-    values::result(&mut out, kind, ret);
     if !tail.is_empty() {
-        let _ = write!(out, " ({tail})");
+        let _ = write!(result, " ({tail})");
     }
-    out
+    Exit { rest, result }
 }
 
 /// The rest of the arguments of a call in which its thread was killed; its result is `?`.

@@ -32,6 +32,9 @@ pub struct ClockOffsets {
     pub boottime_ns: i64,
 }
 
+/// Argument of the pause(2) in which a body waits to be taken over, so that a filter can tell it from a program's.
+pub const PAUSE_MARK: u64 = 0x6d6f_7369_7870_6175;
+
 /// The descriptors under which the sandbox's processes have their ends of the two sockets.
 const REQUESTS: RawFd = 3;
 const PASSING: RawFd = 4;
@@ -416,8 +419,8 @@ fn make_body(pid: Tid, filter: &Filter) {
                 exit(1);
             }
             loop {
-                // Until the executor takes over. SAFETY: pause takes nothing.
-                unsafe { libc::syscall(libc::SYS_pause) };
+                // Until the executor takes over. SAFETY: pause takes nothing; the kernel does not look at the mark.
+                unsafe { libc::syscall(libc::SYS_pause, PAUSE_MARK) };
             }
         }
         -1 => {

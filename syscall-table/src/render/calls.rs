@@ -238,7 +238,7 @@ impl Printer<'_> {
                     .filter(|fd| u16_at(fd, 6) != 0)
                     .map(|fd| {
                         let events = named(u16_at(fd, 6).into(), &flags::POLL);
-                        format!("{{fd={}, revents={events}}}", i32_at(fd, 0))
+                        format!("{{fd={}, revents={events}}}", self.descriptor(i32_at(fd, 0)))
                     })
                     .take(self.style.elements + 1)
                     .collect();
@@ -254,7 +254,7 @@ impl Printer<'_> {
                 for (n, label) in [(1, "in"), (2, "out"), (3, "except")] {
                     let fds = self.fds_in(self.args[n], self.args[0] as i32).unwrap_or_default();
                     if !fds.is_empty() {
-                        let fds: Vec<String> = fds.iter().map(usize::to_string).collect();
+                        let fds: Vec<String> = fds.iter().map(|fd| self.descriptor(*fd as i32)).collect();
                         let comma = if self.tail.is_empty() { "" } else { ", " };
                         let _ = write!(self.tail, "{comma}{label} [{}]", fds.join(" "));
                     }

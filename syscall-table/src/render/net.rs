@@ -174,7 +174,8 @@ impl Printer<'_> {
     pub(super) fn fd_set(&mut self, addr: u64, nfds: i32) {
         match self.fds_in(addr, nfds) {
             Some(fds) => self.list(&fds, " ", |printer, fd| {
-                let _ = write!(printer.out, "{fd}");
+                let fd = printer.descriptor(*fd as i32);
+                printer.out.push_str(&fd);
             }),
             None => self.address(addr),
         }
@@ -200,6 +201,7 @@ impl Printer<'_> {
             let _ = if number < 0 {
                 write!(printer.out, "{{fd={number}}}")
             } else {
+                let number = printer.descriptor(number);
                 write!(printer.out, "{{fd={number}, events={events}}}")
             };
         });

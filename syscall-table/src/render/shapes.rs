@@ -273,7 +273,9 @@ impl Printer<'_> {
             Shape::U32 => format!("[{}]", u32_at(b, 0)),
             Shape::I64 => format!("[{}]", i64_at(b, 0)),
             Shape::U64 => format!("[{}]", hex(u64_at(b, 0))),
-            Shape::FdPair => format!("[{}, {}]", i32_at(b, 0), i32_at(b, 4)),
+            Shape::FdPair => {
+                format!("[{}, {}]", self.descriptor(i32_at(b, 0)), self.descriptor(i32_at(b, 4)))
+            }
             Shape::WaitStatus => format!("[{}]", wait_status(u32_at(b, 0))),
             Shape::SchedParam => format!("[{}]", i32_at(b, 0)),
             Shape::Stat => {

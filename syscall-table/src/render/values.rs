@@ -173,13 +173,13 @@ pub(super) fn result(out: &mut String, kind: Ret, ret: i64) {
 impl Printer<'_> {
     pub(super) fn scalar(&mut self, value: u64, kind: Kind) {
         let text = match kind {
-            Kind::Int | Kind::Fd | Kind::Pid => (value as i32).to_string(),
+            Kind::Int | Kind::Pid => (value as i32).to_string(),
             Kind::Uint => (value as u32).to_string(),
             Kind::Long | Kind::Offset => (value as i64).to_string(),
             Kind::Size => value.to_string(),
             Kind::Hex => hex(value),
-            Kind::DirFd if value as i32 == -100 => "AT_FDCWD".into(),
-            Kind::DirFd => (value as i32).to_string(),
+            Kind::Fd if value as i32 == -100 => "-100".into(),
+            Kind::Fd | Kind::DirFd => self.descriptor(value as i32),
             Kind::Signal => signal(value & 0xffff_ffff),
             Kind::Mode => octal(value as u32),
             Kind::Flags(set) => flags(value, set),
