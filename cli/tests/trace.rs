@@ -57,3 +57,28 @@ fn without_a_file_it_goes_to_standard_error() {
     assert!(run.stderr.lines().any(|line| line.starts_with("[pid ")), "{}", run.stderr);
     assert!(run.stderr.ends_with("+++ exited with 0 +++\n"), "{}", run.stderr);
 }
+
+#[test]
+fn a_wait_that_a_move_interrupts_has_one_line() {
+    let dir = Dir::new();
+    let trace = dir.0.join("trace");
+    // One thread waits for another, whose call brings both home.
+    let script = "import fcntl, threading, time\n\
+                  def go_home():\n  time.sleep(0.2)\n  try: fcntl.fcntl(0, 9999)\n  except OSError as e: print(e.errno)\n\
+                  thread = threading.Thread(target=go_home)\nthread.start()\nthread.join()";
+    let run = Run::new(
+        Command::new(MOSIX_RUN)
+            .args(["--loopback", "--trace-syscalls", "-o"])
+            .arg(&trace)
+            .args(["python3", "-sS", "-c", script]),
+    );
+    assert_eq!((run.status.code(), run.stdout.as_str()), (Some(0), "22\n"), "{}", run.stderr);
+    let text = fs::read_to_string(&trace).unwrap();
+    assert!(text.contains("moved loopback -> home (unknown fcntl command)"), "{text}");
+    assert!(!text.contains("ERESTART"), "{text}");
+    let first = text.split(' ').next().unwrap();
+    let waits = text.lines().filter(|line| line.starts_with(first) && line.contains("futex"));
+    let (open, over): (Vec<&str>, Vec<&str>) = waits.partition(|line| line.ends_with("<unfinished ...>"));
+    let resumed = over.iter().filter(|line| line.contains(" resumed>")).count();
+    assert_eq!(open.len(), resumed, "{text}");
+}

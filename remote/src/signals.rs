@@ -290,7 +290,7 @@ impl Session {
         if let (Native::Counted(address, addend), 0) = (native, regs.ret()) {
             addend.add(host, address);
         }
-        self.trace_exit(host, regs.ret())?;
+        self.trace_native_exit(host, regs.ret())?;
         if let Some(thread) = self.threads.get_mut(&host) {
             thread.run(stopped, 0, Native::Plain);
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_bytes::ByteBuf;
 use syscall_table::render::{self, Entry, MARK, Style};
 use syscall_table::{Place, Ret, Wait, Where, by_number, place_of, seccomp_rules, wait_of};
+use tracee::errno::restart;
 use tracee::ptrace::{Stopped, SyscallStop};
 use tracee::{Tid, clock};
 use wire::session::{ProcessKey, ThreadKey, Up};
@@ -39,6 +40,8 @@ pub(crate) struct Open {
     asked: Duration,
     /// Number of the first request.
     asked_from: Option<u64>,
+    /// The restart code with which it has left the kernel. If no signal is delivered now, it goes on, and nobody sees that.
+    left: Option<i64>,
 }
 
 impl Open {
@@ -174,12 +177,17 @@ impl Session {
         if !self.is_traced {
             return Ok(());
         }
-        let Some(thread) = self.threads.get(&host) else { return Ok(()) };
-        let Some(wanted) = self.wanted_of(thread) else { return Ok(()) };
-        if thread.traced.as_ref().is_some_and(|open| open.is(nr, &args)) {
+        if let Some(thread) = self.threads.get_mut(&host)
+            && let Some(open) = &mut thread.traced
+            && open.is(nr, &args)
+        {
             // Made again after a stop that the program does not notice.
+            open.left = None;
             return Ok(());
         }
+        self.trace_left(host)?;
+        let Some(thread) = self.threads.get(&host) else { return Ok(()) };
+        let Some(wanted) = self.wanted_of(thread) else { return Ok(()) };
         let mut open = None;
         if wanted.calls.has(nr) {
             let entry = wanted.style.as_ref().map(|style| render::entry(nr, args, &mut Guest(host), style));
@@ -198,6 +206,7 @@ impl Session {
                 asking,
                 asked,
                 asked_from: None,
+                left: None,
             }));
         }
         let tell = open.as_ref().filter(|open| open.told).map(|open| open.begun());
@@ -251,6 +260,27 @@ impl Session {
         self.ask(key, &Up::Traced(Traced::Exit(exit)))
     }
 
+    /// A call of the body's own kernel is over, or interrupted.
+    pub(crate) fn trace_native_exit(&mut self, host: Tid, ret: i64) -> Result<(), SessionError> {
+        if restart::is_code(ret)
+            && let Some(thread) = self.threads.get_mut(&host)
+            && let Some(open) = &mut thread.traced
+        {
+            open.left = Some(ret);
+            return Ok(());
+        }
+        self.trace_exit(host, ret)
+    }
+
+    /// An interrupted call does not go on at once.
+    fn trace_left(&mut self, host: Tid) -> Result<(), SessionError> {
+        let open = self.threads.get(&host).and_then(|thread| thread.traced.as_ref());
+        match open.and_then(|open| open.left) {
+            Some(ret) => self.trace_exit(host, ret),
+            None => Ok(()),
+        }
+    }
+
     /// The thread's call brings its process home.
     pub(crate) fn trace_going_home(&mut self, host: Tid, reason: &str) -> Result<(), SessionError> {
         let Some(thread) = self.threads.get(&host) else { return Ok(()) };
@@ -263,6 +293,7 @@ impl Session {
 
     /// A signal is about to be delivered.
     pub(crate) fn trace_signal(&mut self, host: Tid, number: i32, at: &Stopped) -> Result<(), SessionError> {
+        self.trace_left(host)?;
         let Some(thread) = self.threads.get(&host) else { return Ok(()) };
         if self.wanted_of(thread).is_none_or(|wanted| !wanted.signal(number)) {
             return Ok(());
@@ -279,7 +310,7 @@ impl Session {
             Ok(SyscallStop::Entry { nr, args }) if place_of(nr, args) != Where::Home => {
                 self.trace_entry(host, nr, args)?;
             }
-            Ok(SyscallStop::Exit { ret }) => self.trace_exit(host, ret)?,
+            Ok(SyscallStop::Exit { ret }) => self.trace_native_exit(host, ret)?,
             // ESRCH: killed meanwhile.
             _ => {}
         }
