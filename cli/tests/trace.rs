@@ -68,6 +68,7 @@ fn a_wait_that_a_move_interrupts_has_one_line() {
                   thread = threading.Thread(target=go_home)\nthread.start()\nthread.join()";
     let run = Run::new(
         Command::new(MOSIX_RUN)
+            .env("PATH", "/usr/bin:/bin")
             .args(["--loopback", "--trace-syscalls", "-o"])
             .arg(&trace)
             .args(["python3", "-sS", "-c", script]),
