@@ -17,8 +17,8 @@ use wire::trace::{Traced, Wanted};
 use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
 use crate::procfs;
-use crate::trace::Served;
 use crate::supervisor::{blocks_until_written, socket_timeout_of, timeout_kind};
+use crate::trace::Served;
 
 /// prctl, setrlimit, timer_getoverrun, prlimit64: done at both ends, or at either. clock_gettime: which clocks are home's
 /// is for the node to see.
