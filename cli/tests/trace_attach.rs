@@ -234,7 +234,7 @@ fn waits_are_not_disturbed() {
         }
         let (mut echo, line) = over.join().expect("it reads");
         assert_eq!(line, "over", "{options:?}");
-        assert!(rounds > 5, "traced {rounds} times only");
+        assert!(rounds > 2, "traced {rounds} times only");
         assert!(echo.child.wait().expect("it ends").success());
     }
 }
