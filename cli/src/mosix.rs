@@ -123,7 +123,7 @@ enum Command {
         #[arg(short = 'p', long, value_name = "PID", conflicts_with = "pid")]
         attach: Option<i32>,
         /// How it looks and what it is of
-        #[command(flatten)]
+        #[command(flatten, next_help_heading = "The trace")]
         arguments: TraceArguments,
     },
     /// Print what mosixd has done lately, the latest last

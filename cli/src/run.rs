@@ -52,7 +52,7 @@ pub struct Arguments {
     #[arg(short, long)]
     pub verbose: bool,
     /// How --trace-syscalls looks and what it is of
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Tracing of system calls (with --trace-syscalls)")]
     pub trace: TraceArguments,
     /// What the node daemon is told
     #[command(flatten)]

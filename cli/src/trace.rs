@@ -7,11 +7,10 @@ use clap::{Args, ValueEnum};
 use home::trace::text::{Layout, Pages, Quiet, Times};
 use home::trace::{Form, Setup, SortBy, filter};
 use syscall_table::render::Style;
-use wire::trace::{Ends, Wanted};
+use wire::trace::{Ends, STRING_BYTES_MAX, Wanted};
 
 /// How a trace looks and what it is of.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
-#[command(next_help_heading = "Tracing of system calls")]
 pub struct TraceArguments {
     /// Write the trace to FILE
     #[arg(short = 'o', long, value_name = "FILE")]
@@ -30,11 +29,11 @@ pub struct TraceArguments {
     #[arg(short = 'Z', long)]
     failed_only: bool,
     /// Bytes of a string, and elements of an array, that are shown [default: 32]
-    #[arg(short = 's', long, value_name = "SIZE", value_parser = clap::value_parser!(u32).range(0..=STRING_BYTES_MAX))]
+    #[arg(short = 's', long, value_name = "SIZE", value_parser = clap::value_parser!(u32).range(0..=STRING_BYTES_MAX as i64))]
     string_limit: Option<u32>,
     /// Show the paths of descriptors
-    #[arg(short = 'y', long)]
-    decode_fds: bool,
+    #[arg(short = 'y', action = clap::ArgAction::Count)]
+    decode_fds: u8,
     /// The time of day before each line; -tt with microseconds, -ttt since the epoch
     #[arg(short = 't', action = clap::ArgAction::Count)]
     times: u8,
@@ -66,9 +65,6 @@ pub struct TraceArguments {
     #[arg(long, value_enum, conflicts_with_all = ["summary", "summary_only"])]
     format: Option<Format>,
 }
-
-/// More would only fill memory.
-const STRING_BYTES_MAX: i64 = 1 << 20;
 
 /// See [`TraceArguments::format`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -121,6 +117,12 @@ impl TraceArguments {
     /// The trace that is asked for. Without `-o` it goes to `usual`.
     pub fn setup(&self, usual: impl FnOnce() -> Option<File>) -> Result<(Setup, Quiet), String> {
         let (wanted, quiet) = self.wanted()?;
+        if self.decode_fds > 1 {
+            return Err(
+                "-yy, what descriptors are besides their paths, is not to be had here: -y shows the paths"
+                    .into(),
+            );
+        }
         let separate = self.follow > 1 && self.output.is_some();
         if separate && (self.summary || self.summary_only) {
             return Err(
@@ -188,7 +190,7 @@ impl TraceArguments {
             Style {
                 string_bytes: limit.unwrap_or(usual.string_bytes),
                 elements: limit.unwrap_or(usual.elements),
-                paths: self.decode_fds,
+                paths: self.decode_fds > 0,
                 ..usual
             }
         });

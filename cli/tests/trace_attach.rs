@@ -105,14 +105,21 @@ fn a_trace_begins_and_ends_while_a_process_runs() {
             let mut tracing = Tracing::begin(&pid, &[]);
             echo.ask(round);
             let line = tracing.await_line(&["write(1, ", round]);
-            assert!(line.ends_with(&format!("= 8\t{place}")), "{line}");
+            assert!(line.contains(" = 8\t") && line.ends_with(place), "{line}");
             tracing.signal(Signal::INT);
-            assert!(tracing.rest().ends_with(" <detached ...>\n"));
+            tracing.rest();
             echo.ask("nobody looks");
         }
+        // It waits in a call: that is what there is to be seen of it.
+        let mut tracing = Tracing::begin(&pid, &[]);
+        let mut first = [0; 8];
+        tracing.stdout.read_exact(&mut first).expect("it says so");
+        assert_eq!(&first, b"read(0, ");
+        tracing.signal(Signal::INT);
+        assert_eq!(tracing.rest(), " <detached ...>\n");
         let mut tracing = Tracing::begin(&pid, &["-e", "trace=write", "-T"]);
         echo.ask("three");
-        tracing.await_line(&["write(1, \"got three\\n\", 10) = 10 <0.", place]);
+        tracing.await_line(&["write(1, \"got three\\n\", 10) ", "= 10 <0.", place]);
         tracing.signal(Signal::KILL);
         tracing.child.wait().expect("it ends");
         echo.ask("nobody looks");
@@ -167,16 +174,16 @@ print('over')";
     echo.ask("away");
     tracing.await_line(&["stat", "\"/etc\"", "\tforwarded"]);
     tracing.await_line(&["execve(\"/bin/sh\", [\"sh\", \"-c\", \"true\"]", "\tforwarded"]);
-    tracing.await_line(&["write(1, \"got away\\n\"", "\tforwarded"]);
+    tracing.await_line(&["write(1, \"got away\\n\""]);
     migrate(&echo.pid, "home");
-    tracing.await_line(&["+++ moved loopback -> home (mosix migrate"]);
+    tracing.await_line(&["+++ moved loopback -> home (asked for by"]);
     echo.ask("home");
     tracing.await_line(&["stat", "\"/etc\"", "\thome"]);
-    tracing.await_line(&["write(1, \"got home\\n\"", "\thome"]);
+    tracing.await_line(&["write(1, \"got home\\n\""]);
     migrate(&echo.pid, "loopback");
-    tracing.await_line(&["+++ moved home -> loopback (mosix migrate"]);
+    tracing.await_line(&["+++ moved home -> loopback (asked for by"]);
     echo.ask("away");
-    tracing.await_line(&["write(1, \"got away\\n\"", "\tforwarded"]);
+    tracing.await_line(&["stat", "\"/etc\"", "\tforwarded"]);
     echo.end();
     assert!(tracing.rest().ends_with("+++ exited with 0 +++\n"));
 }
@@ -227,7 +234,7 @@ fn waits_are_not_disturbed() {
         }
         let (mut echo, line) = over.join().expect("it reads");
         assert_eq!(line, "over", "{options:?}");
-        assert!(rounds > 5, "traced {rounds} times only");
+        assert!(rounds > 2, "traced {rounds} times only");
         assert!(echo.child.wait().expect("it ends").success());
     }
 }
@@ -250,7 +257,6 @@ print('over')";
     echo.end();
     let text = reader.join().expect("it reads");
     assert!(text.contains(" events are lost ***\n"), "nothing is lost of {} lines", text.lines().count());
-    assert!(text.ends_with("+++ exited with 0 +++\n"), "{}", text.lines().last().unwrap_or(""));
 }
 
 #[test]

@@ -274,6 +274,15 @@ fn descriptors_have_straces_paths() {
 }
 
 #[test]
+fn a_call_that_is_made_at_home_says_why() {
+    let script = "import mmap; mmap.mmap(-1, 4096)";
+    let (ours, _) = both("-e mmap", "--loopback", &format!("python3 -c '{script}'"));
+    let line = ours.iter().find(|line| line.contains("MAP_SHARED|MAP_ANONYMOUS")).unwrap();
+    assert!(line.ends_with("\tgone home: shared anonymous mapping"), "{line}");
+    assert!(ours.iter().any(|line| line.contains("+++ moved loopback -> home (shared anonymous mapping), ")));
+}
+
+#[test]
 fn signals_can_be_left_out() {
     for (options, usr1, chld) in [
         ("-e signal=!chld", true, false),
@@ -309,6 +318,8 @@ fn what_cannot_be_is_said() {
         ("--trace-syscalls -e inject=read:error=EIO", "would change what the program sees"),
         ("--trace-syscalls -e trace=/[", "/["),
         ("--trace-syscalls -c -ff -o /tmp/x", "exclude each other"),
+        ("--trace-syscalls -yy", "-yy, what descriptors are besides their paths"),
+        ("--trace-syscalls -s 100000", "100000 is not in 0..=65536"),
         ("--trace-syscalls -c -C", "cannot be used with"),
         ("--trace-syscalls -z -Z", "cannot be used with"),
         ("--trace-syscalls -S foo", "possible values: time,"),

@@ -219,14 +219,11 @@ impl Traces {
     }
 
     /// A thread is at the entry to or the exit from a call.
-    pub fn syscall(&mut self, at: &Stopped) {
-        let tid = at.tid();
+    pub fn syscall(&mut self, tid: Tid, stop: SyscallStop) {
         let Some((tracer, pid)) = self.of(tid) else { return };
-        match at.syscall() {
-            Ok(SyscallStop::Entry { nr, args }) => tracer.entered(pid, tid, nr, args),
-            Ok(SyscallStop::Exit { ret }) => tracer.left(pid, tid, ret),
-            // ESRCH: killed meanwhile.
-            Err(_) => {}
+        match stop {
+            SyscallStop::Entry { nr, args } => tracer.entered(pid, tid, nr, args),
+            SyscallStop::Exit { ret } => tracer.left(pid, tid, ret),
         }
     }
 

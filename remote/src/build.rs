@@ -375,6 +375,7 @@ impl Session {
             self.threads.insert(host, made);
             self.keys.insert(*thread_key, host);
             self.hosts.insert(host, key);
+            self.see_calls(host);
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ use crate::daemon::{Daemon, Reports};
 use crate::hello::hello;
 use crate::nearness::Nearness;
 use crate::priority::Priority;
+use crate::trace::Untold;
 use crate::usage::Usage;
 use crate::{rules, vdso};
 
@@ -90,6 +91,8 @@ pub(crate) struct Session {
     pub(crate) traced: CallSet,
     /// Home traces something.
     pub(crate) is_traced: bool,
+    /// What home has not been told yet of what it traces.
+    pub(crate) untold: Untold,
     /// What home wants of children that are not made yet.
     pub(crate) early_traces: HashMap<ProcessKey, Option<Rc<Wanted>>>,
     /// Home's CLOCK_MONOTONIC less this machine's, in nanoseconds.
@@ -162,6 +165,7 @@ pub fn serve(
         local_calls: 0,
         traced: begin.traced,
         is_traced: false,
+        untold: Untold::default(),
         early_traces: HashMap::new(),
         clock_ahead_ns,
         waits: Vec::new(),
@@ -241,6 +245,7 @@ impl Session {
             self.turn(children, ready)?;
             let now = Instant::now();
             self.end_waits(now);
+            self.untold.tell_due(&mut self.link, now)?;
             self.tell_usage(now)?;
             let report = self.report(now);
             ready = self.sleep(children, report)?;
@@ -289,7 +294,7 @@ impl Session {
         let (now, mut wake) = (Instant::now(), self.link.deadline());
         let waits = self.waits.iter().map(|(at, _)| *at);
         let others = self.nearness.until().into_iter().chain(report).chain(waits);
-        for until in others.chain(self.usage.due()) {
+        for until in others.chain(self.usage.due()).chain(self.untold.due()) {
             wake = Some(wake.map_or(until, |wake| wake.min(until)));
         }
         let timeout = wake.map(|at| at.saturating_duration_since(now));
@@ -420,13 +425,14 @@ impl Session {
 
     /// Sends a message about a process.
     pub(crate) fn say(&mut self, key: ProcessKey, message: &FromBody) -> Result<(), SessionError> {
+        self.untold.tell(&mut self.link)?;
         send(&mut self.link, session::process_channel(key), message)
     }
 
     /// Sends a message of a thread.
     pub(crate) fn ask(&mut self, key: ThreadKey, message: &Up) -> Result<(), SessionError> {
-        if self.is_traced && !matches!(message, Up::Traced(_)) {
-            self.trace_asked(key);
+        if self.is_traced {
+            self.trace_asked(key)?;
         }
         send(&mut self.link, session::thread_channel(key), message)
     }

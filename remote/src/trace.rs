@@ -13,13 +13,16 @@ use syscall_table::{Place, Ret, Wait, Where, by_number, place_of, seccomp_rules,
 use tracee::errno::restart;
 use tracee::ptrace::{Stopped, SyscallStop};
 use tracee::{Tid, clock};
-use wire::session::{ProcessKey, ThreadKey, Up};
+use wire::Link;
+use wire::session::{self, ProcessKey, ThreadKey, Up};
 use wire::trace::{Ends, Exit, Traced, Wanted};
 
 use crate::body::{Native, State, Thread};
 use crate::marshal::Guest;
-use crate::session::{Session, SessionError};
+use crate::session::{Session, SessionError, send};
 
+/// The longest piece of a rendered call: arrays of long strings could make it any length.
+const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Children that home wants traced before they are made here: one for each fork that is under way.
 const EARLY_MAX: usize = 1024;
 
@@ -62,7 +65,7 @@ impl Open {
     }
 
     fn begun(&self) -> wire::trace::Entry {
-        let text = self.entry.as_ref().map_or_else(String::new, |entry| entry.text.clone());
+        let text = self.entry.as_ref().map_or_else(String::new, |entry| cut(entry.text.clone()));
         wire::trace::Entry { at_ns: self.began_ns, nr: self.nr, args: self.args, text }
     }
 }
@@ -95,10 +98,53 @@ fn has_marks(entry: Option<&Entry>) -> bool {
     entry.is_some_and(|entry| entry.text.contains(MARK))
 }
 
+/// What home has not been told yet. It is told with the next request, which saves each call a datagram of its own, or when it
+/// has waited for a while.
+#[derive(Debug, Default)]
+pub(crate) struct Untold {
+    list: Vec<(ThreadKey, Traced)>,
+    due: Option<Instant>,
+}
+
+/// How long home is told nothing.
+const UNTOLD: Duration = Duration::from_millis(1);
+/// What is kept at most.
+const UNTOLD_MAX: usize = 64;
+
+impl Untold {
+    fn keep(&mut self, key: ThreadKey, traced: Traced) {
+        self.list.push((key, traced));
+        self.due.get_or_insert_with(|| Instant::now() + UNTOLD);
+    }
+
+    fn is_much(&self) -> bool {
+        self.list.len() >= UNTOLD_MAX
+    }
+
+    /// When it must be told.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Tells it.
+    pub(crate) fn tell(&mut self, link: &mut Link) -> Result<(), SessionError> {
+        for (key, traced) in self.list.drain(..) {
+            send(link, session::thread_channel(key), &Up::Traced(traced))?;
+        }
+        self.due = None;
+        Ok(())
+    }
+
+    /// Tells it if it has waited for long enough.
+    pub(crate) fn tell_due(&mut self, link: &mut Link, now: Instant) -> Result<(), SessionError> {
+        if self.due.is_some_and(|due| due <= now) { self.tell(link) } else { Ok(()) }
+    }
+}
+
 impl Session {
     /// Home wants to see this of a process, or nothing more.
     pub(crate) fn trace(&mut self, key: ProcessKey, wanted: Option<Wanted>) -> Result<(), SessionError> {
-        let wanted = wanted.map(Rc::new);
+        let wanted = wanted.map(Wanted::bounded).map(Rc::new);
         self.is_traced |= wanted.is_some();
         let Some(process) = self.processes.get_mut(&key) else {
             if self.early_traces.len() < EARLY_MAX {
@@ -114,7 +160,7 @@ impl Session {
         }
         self.is_traced = self.processes.values().any(|process| process.trace.is_some())
             || self.early_traces.values().any(Option::is_some);
-        Ok(())
+        self.untold.tell(&mut self.link)
     }
 
     fn home_now_ns(&self) -> u64 {
@@ -213,17 +259,24 @@ impl Session {
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         thread.traced = open;
         let key = thread.key;
-        tell.map_or(Ok(()), |entry| self.ask(key, &Up::Traced(Traced::Entry(entry))))
+        tell.map_or(Ok(()), |entry| self.tell(key, Traced::Entry(entry)))
     }
 
-    /// A request goes to home.
-    pub(crate) fn trace_asked(&mut self, key: ThreadKey) {
+    fn tell(&mut self, key: ThreadKey, traced: Traced) -> Result<(), SessionError> {
+        self.untold.keep(key, traced);
+        if self.untold.is_much() { self.untold.tell(&mut self.link) } else { Ok(()) }
+    }
+
+    /// A request goes to home. What it has not been told comes first.
+    pub(crate) fn trace_asked(&mut self, key: ThreadKey) -> Result<(), SessionError> {
+        self.untold.tell(&mut self.link)?;
         if let Some(thread) = self.keys.get(&key).and_then(|host| self.threads.get_mut(host))
             && let Some(open) = &mut thread.traced
         {
             open.asking.get_or_insert_with(Instant::now);
             open.asked_from.get_or_insert(thread.seq);
         }
+        Ok(())
     }
 
     /// The call has returned; what it wrote is in the guest's memory.
@@ -257,7 +310,7 @@ impl Session {
             asked_ns: ns(open.asked),
             asked_from: open.asked_from,
         };
-        self.ask(key, &Up::Traced(Traced::Exit(exit)))
+        self.tell(key, Traced::Exit(exit))
     }
 
     /// A call of the body's own kernel is over, or interrupted.
@@ -288,7 +341,7 @@ impl Session {
             return Ok(());
         }
         let key = thread.key;
-        self.ask(key, &Up::Traced(Traced::GoesHome(reason.into())))
+        self.tell(key, Traced::GoesHome(reason.into()))
     }
 
     /// A signal is about to be delivered.
@@ -301,7 +354,7 @@ impl Session {
         let key = thread.key;
         let info = ByteBuf::from(at.siginfo().map_or([0; 128], |info| info.0).to_vec());
         let at_ns = self.home_now_ns();
-        self.ask(key, &Up::Traced(Traced::Signal { at_ns, number, info }))
+        self.tell(key, Traced::Signal { at_ns, number, info })
     }
 
     /// A thread that stops at every call is at one's entry or exit. What traps will stop at the filter besides.
@@ -323,5 +376,14 @@ impl Session {
 
 fn exit(entry: &Entry, (nr, args): (u32, [u64; 6]), ret: i64, host: Tid, style: &Style) -> (String, String) {
     let render::Exit { rest, result } = render::exit_parts(entry, nr, args, ret, &mut Guest(host), style);
-    (rest, result)
+    (cut(rest), cut(result))
+}
+
+/// What fits a message, and what anybody reads.
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.push_str("...");
+    }
+    text
 }

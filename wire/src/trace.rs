@@ -5,6 +5,9 @@ use serde_bytes::ByteBuf;
 use syscall_table::render::Style;
 use syscall_table::sets::CallSet;
 
+/// The most bytes of a string, and elements of an array, that are shown.
+pub const STRING_BYTES_MAX: usize = 64 << 10;
+
 /// What is traced, and how it is shown. What is not wanted is not told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
@@ -30,6 +33,16 @@ impl Wanted {
             style: Some(Style::default()),
             entries: true,
         }
+    }
+
+    /// The same, asking for no more of a string or array than anybody reads: whoever asks shall not fill memory with it.
+    #[must_use]
+    pub fn bounded(mut self) -> Wanted {
+        if let Some(style) = &mut self.style {
+            style.string_bytes = style.string_bytes.min(STRING_BYTES_MAX);
+            style.elements = style.elements.min(STRING_BYTES_MAX);
+        }
+        self
     }
 
     /// Whether the first half of a call is told when that begins: what is wanted may depend on how it ends.

@@ -102,8 +102,10 @@ impl Supervisor {
         {
             return self.execute_without_us(at);
         }
-        let again = self.repaired_call_moved_on(at);
-        self.traces.syscall(at);
+        // ESRCH: killed meanwhile, its end is reported next.
+        let Ok(stop) = at.syscall() else { return Next::Go(0) };
+        let again = self.repaired_call_moved_on(at, stop);
+        self.traces.syscall(at.tid(), stop);
         if let Some(regs) = again {
             // ESRCH: killed meanwhile.
             at.set_regs(&regs).ok();

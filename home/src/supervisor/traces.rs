@@ -26,7 +26,7 @@ impl Supervisor {
         let threads: Vec<(Tid, Tid)> =
             tree.iter().flat_map(|pid| self.threads_of(*pid).into_iter().map(|tid| (tid, *pid))).collect();
         let sink = Box::new(Client::new(stream, ticket.id()));
-        self.traces.begin(ticket.client(), wanted, sink, &threads);
+        self.traces.begin(ticket.client(), wanted.bounded(), sink, &threads);
         for (tid, _) in threads {
             if let Some(ThreadState::Running(running)) =
                 self.table.threads.get(&tid).map(|thread| &thread.state)
