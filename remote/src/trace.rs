@@ -93,6 +93,11 @@ fn never_returns(nr: u32) -> bool {
     by_number(nr).is_some_and(|call| call.ret == Ret::Never)
 }
 
+/// Whether it is how the kernel goes on with a call that was interrupted.
+fn is_restart(nr: u32) -> bool {
+    by_number(nr).is_some_and(|call| call.name == "restart_syscall")
+}
+
 /// Whether home has to put paths in, which a call may change.
 fn has_marks(entry: Option<&Entry>) -> bool {
     entry.is_some_and(|entry| entry.text.contains(MARK))
@@ -225,9 +230,9 @@ impl Session {
         }
         if let Some(thread) = self.threads.get_mut(&host)
             && let Some(open) = &mut thread.traced
-            && open.is(nr, &args)
+            && (open.is(nr, &args) || open.left.is_some() && is_restart(nr))
         {
-            // Made again after a stop that the program does not notice.
+            // It goes on after a stop that the program does not notice.
             open.left = None;
             return Ok(());
         }

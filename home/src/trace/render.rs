@@ -25,6 +25,11 @@ pub fn name(nr: u32) -> String {
     by_number(nr).map_or_else(|| format!("syscall_{nr:#x}"), |call| call.name.to_owned())
 }
 
+/// Whether it is how the kernel goes on with a call that was interrupted.
+pub fn is_restart(nr: u32) -> bool {
+    by_number(nr).is_some_and(|call| call.name == "restart_syscall")
+}
+
 /// Whether it is one of the calls that make a fresh image.
 pub fn is_exec(nr: u32) -> bool {
     by_number(nr).is_some_and(|call| matches!(call.name, "execve" | "execveat"))

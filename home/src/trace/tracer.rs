@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use syscall_table::render::{Entry, MARK};
+use tracee::errno::restart;
 use tracee::ptrace::SigInfo;
 use tracee::{Event as Report, Stopped, Tid};
 use wire::trace::{Ends, Traced, Wanted};
@@ -20,6 +21,15 @@ struct Open {
     began_ns: u64,
     entry: Begun,
     place: CallPlace,
+    /// The restart code with which it has left the kernel. If no signal is delivered now, it goes on (after a move, or when
+    /// the supervisor wanted the thread to stop), and nobody sees that.
+    interrupted: Option<i64>,
+}
+
+impl Open {
+    fn is(&self, nr: u32, args: &[u64; 6]) -> bool {
+        self.nr == nr && self.args == *args
+    }
 }
 
 /// Its first half.
@@ -141,7 +151,16 @@ impl Tracer {
 
     /// A thread at home is about to make a call.
     pub fn entered(&mut self, pid: Tid, tid: Tid, nr: u32, args: [u64; 6]) {
+        if let Some(open) = self.open.get_mut(&tid)
+            && render::is_restart(nr)
+            && open.interrupted.take().is_some()
+        {
+            return;
+        }
         let place = self.next_place.remove(&tid).unwrap_or(CallPlace::Home);
+        if self.open.get(&tid).is_some_and(|open| !open.is(nr, &args)) {
+            self.end_interrupted(pid, tid);
+        }
         let before = self.open.remove(&tid);
         if !self.wanted.calls.has(nr) || !self.begun && !render::is_exec(nr) {
             return;
@@ -154,17 +173,31 @@ impl Tracer {
             }
             None => Begun::Unseen,
         };
-        // A call that began on a node and is made again here goes on in its line.
-        let again = before.filter(|open| (open.nr, open.args) == (nr, args)).map(|open| open.began_ns);
+        // A call that is made again goes on in its line, also one that began on a node.
+        let again = before.filter(|open| open.is(nr, &args)).map(|open| open.began_ns);
         let began_ns = again.unwrap_or_else(now_ns);
-        self.open.insert(tid, Open { nr, args, began_ns, entry, place });
+        self.open.insert(tid, Open { nr, args, began_ns, entry, place, interrupted: None });
         if self.begun && again.is_none() {
             self.tell_entry(pid, tid);
         }
     }
 
-    /// A thread at home has made a call.
+    /// A thread at home has made a call, or it was interrupted.
     pub fn left(&mut self, pid: Tid, tid: Tid, ret: i64) {
+        match self.open.get_mut(&tid) {
+            Some(open) if restart::is_code(ret) => open.interrupted = Some(ret),
+            _ => self.returned(pid, tid, ret),
+        }
+    }
+
+    /// An interrupted call does not go on at once.
+    fn end_interrupted(&mut self, pid: Tid, tid: Tid) {
+        if let Some(ret) = self.open.get(&tid).and_then(|open| open.interrupted) {
+            self.returned(pid, tid, ret);
+        }
+    }
+
+    fn returned(&mut self, pid: Tid, tid: Tid, ret: i64) {
         let Some(open) = self.open.remove(&tid) else { return };
         // A search of PATH tries several; only the one that succeeds is the command's.
         if !self.begun || !self.wanted.ends.has(Ends::of(ret)) {
@@ -220,8 +253,9 @@ impl Tracer {
         let now = now_ns();
         match traced {
             Traced::Entry(entry) => {
-                self.entered_away(pid, tid, entry, now);
-                self.tell_entry(pid, tid);
+                if !self.entered_away(pid, tid, entry, now) {
+                    self.tell_entry(pid, tid);
+                }
             }
             Traced::Exit(exit) => {
                 if let Some(entry) = exit.entry {
@@ -247,10 +281,19 @@ impl Tracer {
         }
     }
 
-    fn entered_away(&mut self, pid: Tid, tid: Tid, entry: wire::trace::Entry, now: u64) {
+    /// Whether a call goes on that began before a move.
+    fn entered_away(&mut self, pid: Tid, tid: Tid, entry: wire::trace::Entry, now: u64) -> bool {
         let wire::trace::Entry { at_ns, nr, args, text } = entry;
         let entry = Begun::There(self.words(pid, text));
-        self.open.insert(tid, Open { nr, args, began_ns: at_ns.min(now), entry, place: CallPlace::Remote });
+        let again = self.open.get(&tid).filter(|open| open.interrupted.is_some() && open.is(nr, &args));
+        let again = again.map(|open| open.began_ns);
+        if again.is_none() {
+            self.end_interrupted(pid, tid);
+        }
+        let began_ns = again.unwrap_or(at_ns).min(now);
+        let place = CallPlace::Remote;
+        self.open.insert(tid, Open { nr, args, began_ns, entry, place, interrupted: None });
+        again.is_some()
     }
 
     /// execve has succeeded, and its line is complete with that; `place` is where it was made if not where it began.
@@ -300,6 +343,7 @@ impl Tracer {
 
     /// A signal is about to be delivered.
     pub fn signal(&mut self, pid: Tid, at: &Stopped, number: i32) {
+        self.end_interrupted(pid, at.tid());
         if self.begun && self.wanted.signal(number) {
             let info = render::siginfo(&at.siginfo().unwrap_or(SigInfo([0; 128])));
             self.say(pid, at.tid(), What::Signal { number, info });
