@@ -9,6 +9,7 @@ git config gc.auto 0
 echo one > one
 mkdir sub
 echo two > sub/two
+touch -d @1600000000 one sub/two
 git add .
 git commit -q -m first
 echo more >> one
