@@ -42,6 +42,7 @@ fn tracing_changes_nothing() {
         "timeout -s INT 0.05 sleep 10; echo $?",
     ] {
         same_as_native(&format!("{{ $TRACE {script}; }} 2>/dev/null"));
+        same_as_native(&format!("{{ $AWAY {script}; }} 2>/dev/null"));
     }
 }
 

@@ -163,6 +163,7 @@ for line in sys.stdin:
     thread = threading.Thread(target=lambda: os.stat('/etc'))
     thread.start(); thread.join()
     os.system('true')
+    os.getppid()
     os.write(1, b'got ' + line.encode())
 print('over')";
     let mut echo = Echo::start(&["--loopback"], &format!("exec python3 -c \"{script}\""));
@@ -172,20 +173,58 @@ print('over')";
     };
     let mut tracing = Tracing::begin(&echo.pid, &["-s", "9"]);
     echo.ask("away");
-    tracing.await_line(&["stat", "\"/etc\"", "\tforwarded"]);
-    tracing.await_line(&["execve(\"/bin/sh\", [\"sh\", \"-c\", \"true\"]", "\tforwarded"]);
+    tracing.await_line(&["stat", "\"/etc\""]);
+    tracing.await_line(&["execve(\"/bin/sh\", [\"sh\", \"-c\", \"true\"]"]);
+    // Now there is nobody else whose line could come in between.
+    tracing.await_line(&["getppid()", "\tforwarded"]);
     tracing.await_line(&["write(1, \"got away\\n\""]);
     migrate(&echo.pid, "home");
     tracing.await_line(&["+++ moved loopback -> home (asked for by"]);
     echo.ask("home");
-    tracing.await_line(&["stat", "\"/etc\"", "\thome"]);
+    tracing.await_line(&["stat", "\"/etc\""]);
+    tracing.await_line(&["getppid()", "\thome"]);
     tracing.await_line(&["write(1, \"got home\\n\""]);
     migrate(&echo.pid, "loopback");
     tracing.await_line(&["+++ moved home -> loopback (asked for by"]);
     echo.ask("away");
-    tracing.await_line(&["stat", "\"/etc\"", "\tforwarded"]);
+    tracing.await_line(&["stat", "\"/etc\""]);
+    tracing.await_line(&["getppid()", "\tforwarded"]);
     echo.end();
     assert!(tracing.rest().ends_with("+++ exited with 0 +++\n"));
+}
+
+#[test]
+fn a_trace_does_not_keep_a_process_from_moving() {
+    let script = "import os, sys, threading
+lock = threading.Lock()
+lock.acquire()
+def compute():
+    n = 0
+    while True: n = n * 5 + 1 & 0xffff
+for work in [lock.acquire, compute]:
+    threading.Thread(target=work, daemon=True).start()
+print(os.getpid(), flush=True)
+for line in sys.stdin:
+    os.write(1, b'got ' + line.encode())
+os.write(1, b'over\\n')
+os._exit(0)";
+    let migrate = |pid: &str, to: &str| {
+        let run = Run::new(Command::new("timeout").args(["60", MOSIX, "migrate", pid, to]));
+        assert!(run.status.success(), "{to}: {} {}", run.status, run.stderr);
+    };
+    let traced = ["--loopback", "--trace-syscalls", "-o", "/dev/null"];
+    for options in [&["--loopback"][..], &traced] {
+        let mut echo = Echo::start(options, &format!("exec python3 -c \"{script}\""));
+        let tracing = (options.len() == 1).then(|| Tracing::begin(&echo.pid, &["-o", "/dev/null"]));
+        for round in ["one", "two", "three"] {
+            migrate(&echo.pid, "home");
+            echo.ask(round);
+            migrate(&echo.pid, "loopback");
+            echo.ask(round);
+        }
+        echo.end();
+        tracing.map(Tracing::rest);
+    }
 }
 
 /// Waits of every kind, of half a second each; says what is not as it should be.

@@ -270,12 +270,7 @@ impl Session {
                 && !process.may_run()
                 && thread.deadline.is_some_and(|d| d.call.nr == RT_SIGTIMEDWAIT)
             {
-                thread.restart = settle_call(&stopped, &mut thread.deadline);
-                let key = process.key;
-                if let Some(thread) = self.threads.get_mut(&host) {
-                    thread.state = State::Held(stopped);
-                }
-                return self.check_stopped(key);
+                return self.hold_at_exit(host, stopped);
             }
             let mut info = SigInfo([0; 128]);
             if regs.ret() > 0
@@ -291,10 +286,24 @@ impl Session {
             addend.add(host, address);
         }
         self.trace_native_exit(host, regs.ret())?;
+        if self.process_of(host).is_some_and(|process| !process.may_run()) {
+            return self.hold_at_exit(host, stopped);
+        }
         if let Some(thread) = self.threads.get_mut(&host) {
             thread.run(stopped, 0, Native::Plain);
         }
         Ok(())
+    }
+
+    /// Keeps a thread that is at the exit of a call of its own kernel. That stop takes the place of the one that was asked for
+    /// (ptrace_stop in the kernel's signal.c clears JOBCTL_TRAP_STOP).
+    pub(crate) fn hold_at_exit(&mut self, host: Tid, stopped: Stopped) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        end_wait(&stopped, &mut thread.deadline);
+        thread.restart = settle_call(&stopped, &mut thread.deadline);
+        thread.state = State::Held(stopped);
+        let key = thread.process;
+        self.check_stopped(key)
     }
 
     /// Job control at home stops or continues the process.

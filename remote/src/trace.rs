@@ -17,7 +17,7 @@ use wire::Link;
 use wire::session::{self, ProcessKey, ThreadKey, Up};
 use wire::trace::{Ends, Exit, Traced, Wanted};
 
-use crate::body::{Native, State, Thread};
+use crate::body::{Native, Process, State, Thread};
 use crate::marshal::Guest;
 use crate::session::{Session, SessionError, send};
 
@@ -364,16 +364,26 @@ impl Session {
 
     /// A thread that stops at every call is at one's entry or exit. What traps will stop at the filter besides.
     pub(crate) fn on_traced_call(&mut self, host: Tid, stopped: Stopped) -> Result<(), SessionError> {
+        let may_run = self.process_of(host).is_some_and(Process::may_run);
         match stopped.syscall() {
             Ok(SyscallStop::Entry { nr, args }) if place_of(nr, args) != Where::Home => {
                 self.trace_entry(host, nr, args)?;
             }
-            Ok(SyscallStop::Exit { ret }) => self.trace_native_exit(host, ret)?,
+            Ok(SyscallStop::Exit { ret }) => {
+                self.trace_native_exit(host, ret)?;
+                if !may_run {
+                    return self.hold_at_exit(host, stopped);
+                }
+            }
             // ESRCH: killed meanwhile.
             _ => {}
         }
         if let Some(thread) = self.threads.get_mut(&host) {
             thread.run(stopped, 0, Native::Plain);
+            if let (false, State::Running(running, _)) = (may_run, &thread.state) {
+                // The stop that was asked for will not come: this was it. ESRCH: it is ending.
+                running.interrupt().ok();
+            }
         }
         Ok(())
     }

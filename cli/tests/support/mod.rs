@@ -1,6 +1,5 @@
 //! What the tests share: bash scripts in whose text `$RUN` is mosix-run or nothing, `$TRACE` the same with a
-//! trace, and `$DIR` a directory of their
-//! own.
+//! trace, `$AWAY` the same with a trace and away, and `$DIR` a directory of their own.
 
 #![allow(dead_code)]
 
@@ -62,8 +61,16 @@ impl Drop for Dir {
 
 fn script(text: &str, run: &str, dir: &Path) -> Command {
     let trace = if run.is_empty() { String::new() } else { format!("{run} --trace-syscalls -o /dev/null") };
-    let text =
-        text.replace("$TRACE", &trace).replace("$RUN", run).replace("$DIR", &dir.display().to_string());
+    let away = if run.is_empty() {
+        String::new()
+    } else {
+        format!("{run} --loopback --trace-syscalls -y -e trace=all,?nosuch -o /dev/null")
+    };
+    let text = text
+        .replace("$AWAY", &away)
+        .replace("$TRACE", &trace)
+        .replace("$RUN", run)
+        .replace("$DIR", &dir.display().to_string());
     let mut command = Command::new("bash");
     command.args(["-c", &text]).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
     command

@@ -132,3 +132,46 @@ impl Sink for Client {
         self.drain_to(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+
+    use super::*;
+
+    #[test]
+    fn a_slow_reader_gets_what_is_kept_and_the_number_of_what_is_not() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut client = Client::new(ours, 7);
+        let events = 40_000;
+        for at_ns in 0..events {
+            client.event(&Event { at_ns, pid: 1, tid: 1, what: What::Born });
+        }
+        assert!(client.flush(), "something is left");
+        assert!(client.buffer.len() <= BEHIND_BYTES + 1000, "{}", client.buffer.len());
+        let reader = std::thread::spawn(move || {
+            let (mut told, mut lost) = (0, 0);
+            for line in BufReader::new(theirs).lines() {
+                let answer: Answer = serde_json::from_str(&line.unwrap()).unwrap();
+                assert_eq!(answer.id, 7);
+                match answer.reply {
+                    Reply::Traced(Event { what: What::Lost(count), .. }) => lost += count,
+                    Reply::Traced(event) => {
+                        assert_eq!((event.at_ns, event.what), (told, What::Born));
+                        told += 1;
+                    }
+                    Reply::Done => return (told, lost),
+                    other => panic!("{other:?}"),
+                }
+            }
+            panic!("it does not end");
+        });
+        while client.flush() {
+            std::thread::yield_now();
+        }
+        client.finish();
+        let (told, lost) = reader.join().unwrap();
+        assert!(lost > 0 && told + lost == events, "{told} told, {lost} lost");
+    }
+}

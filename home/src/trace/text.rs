@@ -336,3 +336,118 @@ pub fn how(end: End) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek};
+
+    use super::*;
+
+    const SLEEP: u32 = 35;
+    const GETPID: u32 = 39;
+
+    fn entered(nr: u32, text: &'static str) -> What<'static> {
+        What::Entered { nr, text: text.into() }
+    }
+
+    fn left(nr: u32, entry: &str, rest: &str, result: &str) -> What<'static> {
+        What::Left(Box::new(Left {
+            nr,
+            began_ns: 0,
+            entry: entry.into(),
+            rest: rest.into(),
+            result: result.into(),
+            ret: (result != "?").then_some(0),
+            place: CallPlace::Remote,
+            took_ns: 1_234_567_000,
+            served_ns: 0,
+            wire_ns: 0,
+            bytes: 0,
+        }))
+    }
+
+    /// The lines of what happens to threads of process 1.
+    fn lines(layout: Layout, prefix: bool, events: Vec<(Tid, What<'static>)>) -> String {
+        let mut file =
+            File::from(rustix::fs::memfd_create("lines", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        let pages = Pages::One { file: Some(file.try_clone().unwrap()), prefix };
+        let mut text = Text::new(layout, pages);
+        for (tid, what) in events {
+            text.event(&Event { at_ns: 5_000_000_000, pid: 1, tid, what });
+        }
+        text.finish();
+        let mut lines = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut lines).unwrap();
+        lines
+    }
+
+    #[test]
+    fn calls_of_two_threads_are_cut_and_resumed() {
+        let events = vec![
+            (1, What::Born),
+            (1, left(GETPID, "getpid(", ")", "1")),
+            (2, What::Born),
+            (1, entered(SLEEP, "nanosleep({tv_sec=1, tv_nsec=0}, ")),
+            (2, left(GETPID, "getpid(", ")", "1")),
+            (1, left(SLEEP, "nanosleep({tv_sec=1, tv_nsec=0}, ", "NULL)", "0")),
+            (2, What::Ended(End::Exited(3))),
+            (1, entered(SLEEP, "nanosleep(NULL, ")),
+            (1, What::Signal { number: 9, info: "{}".into() }),
+            (1, left(SLEEP, "nanosleep(NULL, ", " <unfinished ...>)", "?")),
+            (1, What::Ended(End::Killed { signal: 9, core: false })),
+        ];
+        let expected = "getpid()                                = 1\tremote
+[pid     1] nanosleep({tv_sec=1, tv_nsec=0},  <unfinished ...>
+[pid     2] getpid()                    = 1\tremote
+[pid     1] <... nanosleep resumed>NULL) = 0\tremote
+[pid     2] +++ exited with 3 +++
+nanosleep(NULL,  <unfinished ...>
+--- SIGKILL {} ---
+<... nanosleep resumed> <unfinished ...>) = ?\tremote
++++ killed by SIGKILL +++
+";
+        assert_eq!(lines(Layout::default(), false, events), expected);
+    }
+
+    #[test]
+    fn what_stands_before_a_call_counts_for_its_column() {
+        let layout = Layout { took: true, numbers: true, relative: true, ..Layout::default() };
+        let events = vec![(7, left(GETPID, "getpid(", ")", "7"))];
+        let expected = "7          0.000000 [  39] getpid()     = 7 <1.234567>\tremote\n";
+        assert_eq!(lines(layout, true, events), expected);
+    }
+
+    #[test]
+    fn an_execve_goes_on_in_its_leaders_name() {
+        let events = vec![
+            (1, What::Born),
+            (2, What::Born),
+            (2, entered(59, "execve(\"/bin/true\", [\"true\"], NULL")),
+            (2, What::Superseded { by: 1 }),
+            (1, left(59, "execve(\"/bin/true\", [\"true\"], NULL", ")", "0")),
+        ];
+        let expected = "2     execve(\"/bin/true\", [\"true\"], NULL <unfinished ...>
+2     +++ superseded by execve in pid 2 +++
+1     <... execve resumed>)             = 0\tremote
+";
+        assert_eq!(lines(Layout::default(), true, events), expected);
+    }
+
+    #[test]
+    fn quiet_is_quiet() {
+        let quiet = Quiet { exit: true, moves: true, ..Quiet::default() };
+        let moved = super::super::event::Moved {
+            from: "home".into(),
+            to: "x".into(),
+            reason: "exec".into(),
+            failed: false,
+            freeze_ms: 1.0,
+            bytes: 2,
+        };
+        let events = || vec![(1, What::Moved(moved.clone())), (1, What::Ended(End::Exited(0)))];
+        assert_eq!(lines(Layout { quiet, ..Layout::default() }, false, events()), "");
+        let all = "+++ moved home -> x (exec), 1.0 ms, 2 bytes +++\n+++ exited with 0 +++\n";
+        assert_eq!(lines(Layout::default(), false, events()), all);
+    }
+}
