@@ -1,4 +1,4 @@
-//! Guests natively, under `mosix-run --loopback` and under `mosix-run --home`.
+//! Guests natively, under `mosix-run --loopback` and `mosix-run --home`, and traced.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,6 +18,32 @@ pub enum Side {
     Loopback,
     /// Managed and never moved.
     Home,
+    /// By itself, under strace.
+    Strace,
+    /// As [`Side::Home`], with a trace of its calls.
+    TracedHome,
+    /// As [`Side::Loopback`], with a trace of its calls.
+    TracedLoopback,
+}
+
+impl Side {
+    /// What stands before the guest's command line.
+    fn prefix(self) -> Result<Vec<OsString>> {
+        let options: &[&str] = match self {
+            Side::Native => return Ok(Vec::new()),
+            Side::Strace => {
+                return Ok(["strace", "-f", "-o", "/dev/null", "--"].map(OsString::from).to_vec());
+            }
+            Side::Loopback => &["--loopback"],
+            Side::Home => &["--home"],
+            Side::TracedHome => &["--home", "--trace-syscalls", "-o", "/dev/null"],
+            Side::TracedLoopback => &["--loopback", "--trace-syscalls", "-o", "/dev/null"],
+        };
+        let mut words = vec![beside("mosix-run")?.into_os_string()];
+        words.extend(options.iter().map(OsString::from));
+        words.push("--".into());
+        Ok(words)
+    }
 }
 
 /// Where the scheduler may put it all.
@@ -46,11 +72,7 @@ pub fn command(side: Side, cores: Cores, words: &[OsString]) -> Result<Command> 
     if cores == Cores::One {
         all.extend(["taskset", "-c", "0"].map(OsString::from));
     }
-    if side != Side::Native {
-        all.push(beside("mosix-run")?.into());
-        all.push(if side == Side::Home { "--home" } else { "--loopback" }.into());
-        all.push("--".into());
-    }
+    all.extend(side.prefix()?);
     all.extend_from_slice(words);
     let mut command = Command::new(&all[0]);
     command.args(&all[1..]);

@@ -9,4 +9,5 @@ pub mod pages;
 pub mod ps;
 pub mod speed;
 pub mod top;
+pub mod trace;
 pub mod why;

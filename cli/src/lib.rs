@@ -10,3 +10,4 @@ pub mod mosix;
 pub mod node;
 pub mod run;
 mod table;
+mod trace;

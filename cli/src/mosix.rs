@@ -9,7 +9,8 @@ use clap_complete::Shell;
 use wire::identity;
 use wire::local::Owner;
 
-use crate::commands::{check, cluster, migrate, nodes, owner, pages, ps, speed, top, why};
+use crate::commands::{check, cluster, migrate, nodes, owner, pages, ps, speed, top, trace, why};
+use crate::trace::TraceArguments;
 
 /// Look at and direct managed processes and nodes; make and join clusters.
 #[derive(Parser, Debug)]
@@ -111,6 +112,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the system calls of a process that mosix-run manages, and of those that it makes, until they end or Ctrl-C
+    ///
+    /// The process goes on as before, whether the trace ends by Ctrl-C or otherwise. The trace is written to standard output.
+    Trace {
+        /// Its process id at home
+        #[arg(required_unless_present = "attach")]
+        pid: Option<i32>,
+        /// The same, as strace has it
+        #[arg(short = 'p', long, value_name = "PID", conflicts_with = "pid")]
+        attach: Option<i32>,
+        /// How it looks and what it is of
+        #[command(flatten, next_help_heading = "The trace")]
+        arguments: TraceArguments,
+    },
     /// Print what mosixd has done lately, the latest last
     Events {
         /// As JSON
@@ -203,6 +218,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Top => top::top(),
         Command::Migrate { pid, to } => migrate::migrate(pid, &to),
         Command::Why { pid, json } => why::why(pid, json),
+        Command::Trace { pid, attach, arguments } => {
+            trace::trace(pid.or(attach).context("say the id of a process")?, &arguments)
+        }
         Command::Events { json } => why::events(json),
         Command::Bring => owner::owner(Owner::Bring),
         Command::Expel => owner::owner(Owner::Expel),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::advice::Wishes;
 use crate::node::{self, Node};
+use crate::trace::TraceArguments;
 use clap::Parser;
 use home::{DaemonOptions, Options};
 use tracee::launch::{self, Failure, Handshake, STATUS_OWN_FAILURE};
@@ -35,12 +36,9 @@ pub struct Arguments {
     /// Directory of this machine's identity [default: $XDG_CONFIG_HOME/mosix or ~/.config/mosix]
     #[arg(long, value_name = "DIR")]
     pub identity: Option<PathBuf>,
-    /// Print every system call and where it ran, as strace prints them
+    /// Print every system call and where it was made, as strace prints them (see docs/TRACE.md)
     #[arg(long)]
     pub trace_syscalls: bool,
-    /// Write the trace to FILE instead of standard error
-    #[arg(short = 'o', value_name = "FILE", requires = "trace_syscalls")]
-    pub output: Option<PathBuf>,
     /// Write a report (JSON) to FILE; it is complete when the command has ended
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
@@ -53,6 +51,9 @@ pub struct Arguments {
     /// Say on standard error what is decided and why
     #[arg(short, long)]
     pub verbose: bool,
+    /// How --trace-syscalls looks and what it is of
+    #[command(flatten, next_help_heading = "Tracing of system calls (with --trace-syscalls)")]
+    pub trace: TraceArguments,
     /// What the node daemon is told
     #[command(flatten)]
     pub wishes: Wishes,
@@ -153,7 +154,14 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
         File::create(path).map_err(|error| own(format!("cannot write {}: {error}", path.display())))
     };
     let stderr = || rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 3).ok();
-    let trace_file = arguments.output.as_deref().map(create).transpose()?;
+    if arguments.trace.are_some() && !arguments.trace_syscalls {
+        return Err(own(
+            "the options for tracing (-e, -o, -c and so on) say how --trace-syscalls looks: give that, too"
+                .into(),
+        ));
+    }
+    let trace = arguments.trace_syscalls.then(|| arguments.trace.setup(|| stderr().map(File::from)));
+    let trace = trace.transpose().map_err(own)?.map(|(setup, _)| setup);
     Ok(Options {
         home_only: arguments.home,
         nice: if arguments.nice_home { NICE_HOME } else { 0 },
@@ -162,9 +170,7 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
         identity: arguments.identity.clone(),
         foreign_vdso: arguments.foreign_vdso,
         precopy_bytes: arguments.precopy_from.map(|mib| mib.saturating_mul(1 << 20)),
-        trace_syscalls: arguments.trace_syscalls,
-        trace_stderr: if arguments.trace_syscalls && trace_file.is_none() { stderr() } else { None },
-        trace_file,
+        trace,
         stats_file: arguments.stats.as_deref().map(create).transpose()?,
         verbose: if arguments.verbose { stderr() } else { None },
     })

@@ -1,56 +1,10 @@
-//! --trace-syscalls: strace's lines, and no change of behaviour.
+//! --trace-syscalls: every process to its end, and no change of behaviour. `trace_lines` compares the lines with strace.
 
 mod support;
 
 use std::fs;
 use std::process::Command;
-use support::{Dir, MOSIX_RUN, Run, same_as_native, shell};
-
-/// Addresses, pids and random bytes differ between any two runs, and so does the padding after them.
-fn masked(line: &str) -> String {
-    let mut out = String::new();
-    let mut rest = line;
-    while let Some(at) = rest.find("0x") {
-        out.push_str(&rest[..at]);
-        out.push_str("0x?");
-        rest = rest[at + 2..].trim_start_matches(|c: char| c.is_ascii_hexdigit());
-    }
-    out.push_str(rest);
-    let (call, result) = out.rsplit_once(" = ").unwrap_or((&out, ""));
-    let call = call.trim_end();
-    match call.split_once('(') {
-        Some(("set_tid_address" | "getpid" | "getppid" | "gettid", _)) => call.to_owned(),
-        Some(("getrandom", _)) => "getrandom".to_owned(),
-        _ => format!("{call} = {result}"),
-    }
-}
-
-#[test]
-fn lines_equal_straces() {
-    for command in
-        ["ls -l /etc", "cat /etc/passwd /nonexistent", "sh -c 'exit 3'", "grep -c root /etc/passwd"]
-    {
-        let dir = Dir::new();
-        let (ours, theirs) = (dir.0.join("ours"), dir.0.join("theirs"));
-        shell(&format!("{MOSIX_RUN} --home --trace-syscalls -o {} {command}", ours.display()));
-        shell(&format!("strace -o {} {command}", theirs.display()));
-        let ours: Vec<String> = fs::read_to_string(&ours)
-            .unwrap()
-            .lines()
-            .map(|line| {
-                let line = line.split_once(' ').unwrap().1.trim_start();
-                if line.starts_with("+++") {
-                    return masked(line);
-                }
-                masked(line.strip_suffix("\thome").unwrap_or_else(|| panic!("no place in {line}")))
-            })
-            .collect();
-        let theirs: Vec<String> = fs::read_to_string(&theirs).unwrap().lines().map(masked).collect();
-        assert_eq!(ours.len(), theirs.len(), "{command}");
-        let different: Vec<_> = ours.iter().zip(&theirs).filter(|(ours, theirs)| ours != theirs).collect();
-        assert!(different.len() * 50 <= theirs.len(), "{command}: {different:#?}");
-    }
-}
+use support::{Dir, MOSIX_RUN, Run, same_as_native};
 
 #[test]
 fn every_process_is_followed_to_its_end() {
@@ -88,6 +42,7 @@ fn tracing_changes_nothing() {
         "timeout -s INT 0.05 sleep 10; echo $?",
     ] {
         same_as_native(&format!("{{ $TRACE {script}; }} 2>/dev/null"));
+        same_as_native(&format!("{{ $AWAY {script}; }} 2>/dev/null"));
     }
 }
 
@@ -102,4 +57,46 @@ fn without_a_file_it_goes_to_standard_error() {
     assert!(run.stderr.starts_with("execve("), "{}", run.stderr);
     assert!(run.stderr.lines().any(|line| line.starts_with("[pid ")), "{}", run.stderr);
     assert!(run.stderr.ends_with("+++ exited with 0 +++\n"), "{}", run.stderr);
+}
+
+#[test]
+fn a_wait_that_a_move_interrupts_has_one_line() {
+    // One thread waits for another, whose call brings both home.
+    one_line_each(
+        "import fcntl, threading, time\n\
+         def go_home():\n  time.sleep(0.2)\n  try: fcntl.fcntl(0, 9999)\n  except OSError: pass\n\
+         thread = threading.Thread(target=go_home)\nthread.start()\nthread.join()",
+        "moved loopback -> home (unknown fcntl command)",
+        "futex",
+    );
+    // What stays at home for a call waits for its child when it leaves again.
+    one_line_each(
+        "import fcntl, os, time\n\
+         pid = os.fork()\nif pid == 0: time.sleep(0.7); os._exit(0)\n\
+         try: fcntl.fcntl(0, 9999)\nexcept OSError: pass\nos.waitpid(pid, 0)",
+        "moved home -> loopback (the stay reason is gone)",
+        "wait4",
+    );
+}
+
+/// Runs a script of Python whose first thread waits in `call` while it is moved.
+fn one_line_each(script: &str, moved: &str, call: &str) {
+    let dir = Dir::new();
+    let trace = dir.0.join("trace");
+    let run = Run::new(
+        Command::new(MOSIX_RUN)
+            .env("PATH", "/usr/bin:/bin")
+            .args(["--loopback", "--trace-syscalls", "-o"])
+            .arg(&trace)
+            .args(["python3", "-sS", "-c", script]),
+    );
+    assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
+    let text = fs::read_to_string(&trace).unwrap();
+    assert!(text.contains(moved), "{text}");
+    assert!(!text.contains("ERESTART"), "{text}");
+    let first = text.split(' ').next().unwrap();
+    let waits = text.lines().filter(|line| line.starts_with(first) && line.contains(call));
+    let (open, over): (Vec<&str>, Vec<&str>) = waits.partition(|line| line.ends_with("<unfinished ...>"));
+    let resumed = over.iter().filter(|line| line.contains(" resumed>")).count();
+    assert_eq!(open.len(), resumed, "{text}");
 }

@@ -21,9 +21,8 @@ use tracee::image::Unfinished;
 use tracee::ptrace::Stopped;
 use tracee::wait::CpuTime;
 use tracee::{Event, Stop, Tid};
-use wire::session::{
-    self, CONTENT, ContentPart, FromBody, ProcessKey, ThreadKey, ToBody, Traced, Up, WantContent,
-};
+use wire::session::{self, CONTENT, ContentPart, FromBody, ProcessKey, ThreadKey, ToBody, Up, WantContent};
+use wire::trace::Traced;
 use wire::{Channel, Link, LinkError, message};
 
 pub use cpu::Used;
@@ -34,6 +33,8 @@ pub use precopy::NotCopied;
 pub use shared::Shared;
 
 use deputy::{Phase, State, Told};
+
+use crate::trace::Served;
 
 /// What the supervisor must do or know.
 #[derive(Debug)]
@@ -86,11 +87,16 @@ pub enum Action {
     /// A line for the user.
     Say(String),
     /// For the trace: a thread exists.
-    Born(Tid),
+    Born {
+        /// Its id.
+        tid: Tid,
+        /// Its process.
+        pid: Tid,
+    },
     /// For the trace: a thread that is not the leader has ended.
     ThreadEnded(Tid, Event),
-    /// For the trace: what the node says of a thread.
-    Traced(Tid, Traced),
+    /// For the trace: what the node says of a thread, and what the call that it speaks of has cost here.
+    Traced(Tid, Traced, Served),
 }
 
 /// The report of one move.
@@ -145,6 +151,8 @@ pub struct Away {
     nearness: nearness::Nearness,
     /// Other nodes have deputies too; see [`Away::drive`].
     others: bool,
+    /// Calls of some process are traced.
+    traced: bool,
     /// A tracee has something to report that the poll loop does not know of.
     child_came: bool,
     /// Counts for the report.
@@ -254,7 +262,7 @@ impl Away {
             session::Owner::Thread(key) => {
                 let up: Up = message::decode(frame).map_err(unreadable)?;
                 match self.keys.get(&key).copied() {
-                    Some(tid) => self.on_up(tid, up),
+                    Some(tid) => self.on_up(tid, up, frame.len()),
                     None => Ok(()),
                 }
             }

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::supervisor::{Command, Events, ProcessLine, Source};
+use crate::trace::event::Event;
 
 /// Longest request in bytes; a longer one ends the connection.
 const REQUEST_MAX_BYTES: usize = 64 << 10;
@@ -36,7 +37,7 @@ pub struct Request {
 }
 
 /// An answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// The request's number; 0 if it could not be read.
     pub id: u64,
@@ -45,11 +46,13 @@ pub struct Answer {
 }
 
 /// What came of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// The managed processes.
     Processes(Vec<ProcessLine>),
+    /// Something happened to a process that is traced. More follows, then one of the others.
+    Traced(Event<'static>),
     /// It is done.
     Done,
     /// It was not done, in the user's words.
@@ -61,6 +64,18 @@ pub enum Reply {
 pub struct Ticket {
     client: u32,
     id: u64,
+}
+
+impl Ticket {
+    /// The connection.
+    pub fn client(self) -> u32 {
+        self.client
+    }
+
+    /// The request's number.
+    pub fn id(self) -> u64 {
+        self.id
+    }
 }
 
 #[derive(Debug)]
@@ -158,6 +173,16 @@ impl Control {
         if line.len() > UNREAD_MAX_BYTES || client.stream.write_all(&line).is_err() {
             self.drop_client(ticket.client, events);
         }
+    }
+
+    /// Whether a client is connected.
+    pub fn has(&self, client: u32) -> bool {
+        self.clients.contains_key(&client)
+    }
+
+    /// A second handle of a client's connection, for an answer that is written piece by piece. It does not block.
+    pub fn stream(&self, client: u32) -> io::Result<UnixStream> {
+        self.clients.get(&client).ok_or(io::ErrorKind::NotConnected)?.stream.try_clone()
     }
 
     fn drop_client(&mut self, number: u32, events: &mut Events) {

@@ -12,7 +12,7 @@ mod process;
 pub mod procfs;
 mod stats;
 pub mod supervisor;
-mod trace;
+pub mod trace;
 
 pub use process::{Place, Process, StayReason, Thread, ThreadState};
 pub use stats::{Move, NodeStats, Stats};

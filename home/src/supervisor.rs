@@ -6,6 +6,7 @@
 //!   `orders` what others want of it, `stops` how processes are stopped for it;
 //! - `repair` keeps ignored signals from changing what a program at home sees;
 //! - `setuid` and `tracers` let go of programs that must not be traced;
+//! - `traces` begins and ends traces of processes that run;
 //! - `precopy` moves processes with much memory;
 //! - `placement` keeps this thread on the core of the process it serves.
 
@@ -27,6 +28,7 @@ mod setuid;
 mod stops;
 mod timers;
 mod tracers;
+mod traces;
 mod vdso;
 
 use std::collections::HashSet;
@@ -54,7 +56,7 @@ use crate::console::Console;
 use crate::control::Control;
 use crate::process::{self, StayReason, Table, ThreadState};
 use crate::stats::Stats;
-use crate::trace::Trace;
+use crate::trace::{self, Traces};
 
 /// SIGCHLD and SIGTERM as libc has them on every Linux architecture we run on.
 const SIGCHLD: i32 = rustix::process::Signal::CHILD.as_raw();
@@ -64,15 +66,16 @@ const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
 /// timers waiting.
 const REPORTS_MAX: usize = 256;
 
+/// How often a thread that was let go is looked for again before the supervisor sleeps, while calls are traced.
+const YIELDS: u32 = 2;
+
 /// What a supervisor is started with. All descriptors have FD_CLOEXEC.
 #[derive(Default)]
 pub struct Options {
     /// Nothing moves, because the user said so.
     pub home_only: bool,
-    /// Print every system call.
-    pub trace_syscalls: bool,
-    /// Where the trace goes instead of standard error.
-    pub trace_file: Option<File>,
+    /// A trace of system calls, from the command's first one.
+    pub trace: Option<trace::Setup>,
     /// Where the report goes.
     pub stats_file: Option<File>,
     /// An established link to the node where the program shall compute.
@@ -89,8 +92,6 @@ pub struct Options {
     pub precopy_bytes: Option<u64>,
     /// A copy of standard error, held for `-v` lines until the first process has ended.
     pub verbose: Option<OwnedFd>,
-    /// A copy of standard error, held for the trace as long as a process is managed.
-    pub trace_stderr: Option<OwnedFd>,
 }
 
 /// The state of one `mosix-run`.
@@ -104,7 +105,7 @@ pub struct Supervisor {
     pub(crate) console: Console,
     pub(crate) control: Option<Control>,
     pub(crate) stats: Stats,
-    pub(crate) trace: Option<Trace>,
+    pub(crate) traces: Traces,
     pub(crate) elsewhere: away::Elsewhere,
     cluster: Option<cluster::Cluster>,
     placement: placement::Placement,
@@ -188,9 +189,9 @@ impl Supervisor {
                 None
             }
         };
-        let trace = options.trace_syscalls.then(|| Trace::new(options.trace_file, options.trace_stderr));
+        let traces = Traces::new(first, options.trace);
         let running = Running::seize(first, process::options(first, false)).map_err(StartError::Seize)?;
-        if trace.is_some() {
+        if !traces.is_empty() {
             // It waits in a call of ours; the stop is where tracing of calls begins.
             running.interrupt().map_err(StartError::Seize)?;
         }
@@ -210,7 +211,7 @@ impl Supervisor {
             console,
             control,
             stats: Stats::default(),
-            trace,
+            traces,
             elsewhere: away::Elsewhere::default(),
             cluster: None,
             placement: placement::Placement::new(),
@@ -252,9 +253,7 @@ impl Supervisor {
             if self.table.processes.is_empty() || self.stop_asked {
                 break;
             }
-            if let Some(trace) = &mut self.trace {
-                trace.flush();
-            }
+            self.traces.flush(false);
             if let Err(error) = self.events.wait(self.next_deadline(), &mut ready) {
                 // Without its loop the supervisor can serve nobody: its end lets everything go on untraced.
                 self.console.say(self.first, format_args!("the supervisor's poll loop failed: {error}"));
@@ -283,7 +282,7 @@ impl Supervisor {
         if self.more_reports {
             return Some(Instant::now());
         }
-        [self.timers.next(), self.elsewhere.nodes.deadline(), self.cluster_deadline()]
+        [self.timers.next(), self.elsewhere.nodes.deadline(), self.cluster_deadline(), self.traces.due()]
             .into_iter()
             .flatten()
             .min()
@@ -309,6 +308,9 @@ impl Supervisor {
                 for (ticket, command) in control.read(client, &mut self.events) {
                     self.command(ticket, command);
                 }
+                if self.control.as_ref().is_none_or(|control| !control.has(client)) {
+                    self.end_trace(client);
+                }
             }
         }
     }
@@ -322,9 +324,15 @@ impl Supervisor {
 
     /// Takes what ptrace has to report, up to [`REPORTS_MAX`].
     fn take_reports(&mut self) {
+        // A traced thread is at its next call at once: to let it go there costs less than to sleep until it is.
+        let mut yields = if self.traces.is_empty() { 0 } else { YIELDS };
         for _ in 0..REPORTS_MAX {
             match wait::next(|tid, event| self.before_reaping(tid, event)) {
                 Ok(Some((tid, event, _))) => self.report(tid, event),
+                Ok(None) if yields > 0 => {
+                    yields -= 1;
+                    rustix::thread::sched_yield();
+                }
                 Ok(None) => {
                     self.more_reports = false;
                     return;
@@ -345,9 +353,7 @@ impl Supervisor {
     fn finish(&mut self) {
         self.count_away();
         self.leave_nodes();
-        if let Some(trace) = &mut self.trace {
-            trace.flush();
-        }
+        self.traces.finish();
         self.write_stats();
         if let Some(control) = self.control.take() {
             control.close();

@@ -1,281 +1,368 @@
-//! The trace of system calls in strace's shape, with a last column that says where a call ran.
+//! Traces of system calls: what the supervisor sees of its threads and what nodes tell of theirs becomes one stream of
+//! events, from which each form of output is made.
+//!
+//! - `tracer` makes events of one trace, `event` says what they are;
+//! - `filter` reads what of it is wanted; what is not is dropped before it is rendered, on nodes too;
+//! - `text`, `json`, `perfetto` and `summary` are what an event may become, `output` and `wall` serve them;
+//! - `client` sends events to `mosix trace`, which has the same forms.
+//!
+//! A thread is in one trace at most, as it has one tracer at most.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
-use tracee::ptrace::SigInfo;
-use tracee::{Event, Stopped, Tid};
-use wire::session::Traced;
+use tracee::ptrace::SyscallStop;
+use tracee::{Event as Report, Stopped, Tid, clock};
+use wire::trace::{Traced, Wanted};
 
+mod client;
+pub mod event;
+pub mod filter;
+mod json;
+mod output;
+mod perfetto;
 mod render;
+mod summary;
+pub mod text;
+mod tracer;
+mod wall;
 
-/// Kept in memory before it is written.
-const BUFFER_MAX_BYTES: usize = 64 << 10;
+pub use client::Client;
+pub use summary::SortBy;
+pub use tracer::Served;
 
-/// A call that has begun.
-#[derive(Debug)]
-struct Open {
-    nr: u32,
-    args: [u64; 6],
-    entry: render::Entry,
-    place: String,
+use event::{Event, Moved, What};
+use text::{Layout, Pages, Text};
+use tracer::Tracer;
+
+/// What becomes of a trace's events.
+pub trait Sink: fmt::Debug {
+    /// Takes the next one.
+    fn event(&mut self, event: &Event<'_>);
+    /// Writes what it has kept. Answers whether something is left that could not be written yet.
+    fn flush(&mut self) -> bool {
+        false
+    }
+    /// There are no more.
+    fn finish(&mut self) {
+        self.flush();
+    }
 }
 
-const HOME: &str = "home";
-const REMOTE: &str = "remote";
-const FORWARDED: &str = "forwarded";
-
-/// One trace of one managed tree.
+/// A form of output.
 #[derive(Debug)]
-pub struct Trace {
-    output: Option<File>,
-    to_file: bool,
-    buffer: Vec<u8>,
-    /// Whose line is open.
-    line: Option<Tid>,
-    open: HashMap<Tid, Open>,
-    /// Where the next call of a thread that comes home for it runs.
-    next_place: HashMap<Tid, String>,
-    /// Threads that are alive.
-    alive: usize,
-    /// Until the command's own image is in place, the calls are ours.
-    begun: bool,
+pub enum Form {
+    /// strace's lines.
+    Text(Layout, Pages),
+    /// JSON objects, one a line.
+    Json(Option<File>),
+    /// A timeline.
+    Perfetto(Option<File>),
+    /// A table at the end.
+    Summary(SortBy, Option<File>),
 }
 
-impl Trace {
-    /// Writes to `file`, or to the copy of standard error.
-    pub fn new(file: Option<File>, stderr: Option<OwnedFd>) -> Trace {
-        let to_file = file.is_some();
-        Trace {
-            output: file.or_else(|| stderr.map(File::from)),
-            to_file,
-            buffer: Vec::new(),
-            line: None,
-            open: HashMap::new(),
-            next_place: HashMap::new(),
-            alive: 1,
-            begun: false,
+impl Form {
+    /// Output of this form.
+    pub fn sink(self) -> Box<dyn Sink> {
+        match self {
+            Form::Text(layout, pages) => Box::new(Text::new(layout, pages)),
+            Form::Json(file) => Box::new(json::Json::new(file)),
+            Form::Perfetto(file) => Box::new(perfetto::Perfetto::new(file)),
+            Form::Summary(sort, file) => Box::new(summary::Summary::new(sort, file)),
         }
+    }
+}
+
+/// A trace that is to begin.
+#[derive(Debug)]
+pub struct Setup {
+    /// What of it.
+    pub wanted: Wanted,
+    /// What becomes of it.
+    pub sinks: Vec<Box<dyn Sink>>,
+    /// Nobody looks at it while it is written: it may be written in larger pieces.
+    pub lazy: bool,
+}
+
+/// How long a lazy trace may keep what it has not written.
+const LAZY: Duration = Duration::from_millis(50);
+/// When a reader who was too slow is tried again.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Tells one trace from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TraceId {
+    /// The one of the command line.
+    Own,
+    /// One for a client of the control socket.
+    Client(u32),
+}
+
+#[derive(Debug)]
+struct Trace {
+    id: TraceId,
+    tracer: Tracer,
+    lazy: bool,
+    /// When what it keeps must be written.
+    due: Option<Instant>,
+}
+
+/// Who a thread is.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    trace: TraceId,
+    pid: Tid,
+}
+
+/// The traces of one supervisor.
+#[derive(Debug, Default)]
+pub struct Traces {
+    list: Vec<Trace>,
+    threads: HashMap<Tid, Member>,
+}
+
+impl Traces {
+    /// With the command line's, of the process that is to become the command.
+    pub fn new(first: Tid, setup: Option<Setup>) -> Traces {
+        let mut traces = Traces::default();
+        if let Some(Setup { wanted, sinks, lazy }) = setup {
+            let tracer = Tracer::of_command(wanted, sinks);
+            traces.list.push(Trace { id: TraceId::Own, tracer, lazy, due: None });
+            traces.threads.insert(first, Member { trace: TraceId::Own, pid: first });
+        }
+        traces
+    }
+
+    /// Whether nothing is traced.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// What the command line's trace wants, if there is one.
+    pub fn of_command(&self) -> Option<&Wanted> {
+        self.get(TraceId::Own).map(Tracer::wanted)
+    }
+
+    fn get(&self, id: TraceId) -> Option<&Tracer> {
+        self.list.iter().find(|trace| trace.id == id).map(|trace| &trace.tracer)
+    }
+
+    fn get_mut(&mut self, id: TraceId) -> Option<&mut Tracer> {
+        self.list.iter_mut().find(|trace| trace.id == id).map(|trace| &mut trace.tracer)
+    }
+
+    /// The trace that a thread is in, and its process.
+    fn of(&mut self, tid: Tid) -> Option<(&mut Tracer, Tid)> {
+        // Without a trace this is all that any of it costs.
+        if self.list.is_empty() {
+            return None;
+        }
+        let Member { trace, pid } = *self.threads.get(&tid)?;
+        Some((self.get_mut(trace)?, pid))
+    }
+
+    /// The trace that a process is in.
+    fn of_process(&self, pid: Tid) -> Option<TraceId> {
+        if self.list.is_empty() {
+            return None;
+        }
+        // A leader may have ended before the others.
+        let member =
+            self.threads.get(&pid).or_else(|| self.threads.values().find(|member| member.pid == pid));
+        member.map(|member| member.trace)
+    }
+
+    /// Whether a process is traced.
+    pub fn has(&self, pid: Tid) -> bool {
+        self.of_process(pid).is_some()
+    }
+
+    /// What is wanted of a process.
+    pub fn wanted(&self, pid: Tid) -> Option<&Wanted> {
+        self.get(self.of_process(pid)?).map(Tracer::wanted)
+    }
+
+    /// Whether a thread at home must stop at its calls.
+    pub fn stops(&self, tid: Tid) -> bool {
+        !self.list.is_empty()
+            && self
+                .threads
+                .get(&tid)
+                .and_then(|member| self.get(member.trace))
+                .is_some_and(|tracer| !tracer.wanted().calls.is_empty())
+    }
+
+    /// Begins one for a client, of these threads: thread, process.
+    pub fn begin(&mut self, client: u32, wanted: Wanted, sink: Box<dyn Sink>, threads: &[(Tid, Tid)]) {
+        let trace = TraceId::Client(client);
+        let mut tracer = Tracer::of_running(wanted, sink);
+        for (tid, pid) in threads {
+            self.threads.insert(*tid, Member { trace, pid: *pid });
+            tracer.born(*pid, *tid);
+        }
+        self.list.push(Trace { id: trace, tracer, lazy: false, due: None });
+    }
+
+    /// Ends a client's trace; the processes that were in it.
+    pub fn end(&mut self, client: u32) -> Vec<Tid> {
+        let id = TraceId::Client(client);
+        self.list.retain(|trace| trace.id != id);
+        let mut pids: Vec<Tid> =
+            self.threads.values().filter(|member| member.trace == id).map(|member| member.pid).collect();
+        self.threads.retain(|_, member| member.trace != id);
+        pids.sort_unstable();
+        pids.dedup();
+        pids
     }
 
     /// A thread is at the entry to or the exit from a call.
-    pub fn syscall(&mut self, at: &Stopped) {
-        let (Ok(regs), Ok(entry)) = (at.regs(), at.at_syscall_entry()) else { return };
-        let tid = at.tid();
-        if entry {
-            let nr = regs.orig_rax as u32;
-            if !self.begun && !render::is_exec(nr) {
-                return;
-            }
-            let entry = render::entry(tid, nr, regs.args());
-            let place = self.next_place.remove(&tid).unwrap_or_else(|| HOME.into());
-            // A call that began on a node and is made again here goes on in its line.
-            let goes_on =
-                self.open.remove(&tid).is_some_and(|open| (open.nr, open.args) == (nr, regs.args()));
-            if self.begun && !goes_on {
-                self.start_line(tid);
-                self.put(&entry.text);
-            }
-            self.open.insert(tid, Open { nr, args: regs.args(), entry, place });
-        } else if let Some(open) = self.open.remove(&tid) {
-            if !self.begun {
-                // A search of PATH tries several; only the one that succeeds is the command's.
-                if regs.ret() != 0 {
-                    return;
-                }
-                self.begun = true;
-                self.start_line(tid);
-                self.put(&open.entry.text);
-            }
-            self.resume_line(tid, &open);
-            let rest = render::exit(tid, &open.entry, open.nr, open.args, regs.ret());
-            self.finish_call(&rest, &open.place);
+    pub fn syscall(&mut self, tid: Tid, stop: SyscallStop) {
+        let Some((tracer, pid)) = self.of(tid) else { return };
+        match stop {
+            SyscallStop::Entry { nr, args } => tracer.entered(pid, tid, nr, args),
+            SyscallStop::Exit { ret } => tracer.left(pid, tid, ret),
         }
     }
 
-    /// What a node says of a thread.
-    pub fn away(&mut self, tid: Tid, traced: Traced) {
-        match traced {
-            Traced::Entry { nr, args, text } => {
-                self.start_line(tid);
-                self.put(&text);
-                let mut entry = render::entry_without_memory(nr, args);
-                entry.text = text;
-                self.open.insert(tid, Open { nr, args, entry, place: REMOTE.into() });
-            }
-            Traced::Exit { rest, forwarded } => {
-                if let Some(open) = self.open.remove(&tid) {
-                    self.resume_line(tid, &open);
-                    self.finish_call(&rest, if forwarded { FORWARDED } else { REMOTE });
-                }
-            }
-            Traced::GoesHome(reason) => {
-                self.next_place.insert(tid, format!("gone home: {reason}"));
-            }
-            Traced::Signal { number, info } => {
-                let mut bytes = [0; 128];
-                let len = info.len().min(bytes.len());
-                bytes[..len].copy_from_slice(&info[..len]);
-                let info = render::siginfo(&SigInfo(bytes));
-                self.whole_line(tid, &format!("--- {} {info} ---", render::signal(number)));
-            }
+    /// What a node says of a thread, and what its calls have cost here.
+    pub fn away(&mut self, tid: Tid, traced: Traced, served: Served) {
+        if let Some((tracer, pid)) = self.of(tid) {
+            tracer.away(pid, tid, traced, served);
         }
     }
 
     /// A deputy has executed its body's execve.
     pub fn executed_away(&mut self, tid: Tid) {
-        self.exec_returned(tid, FORWARDED);
+        if let Some((tracer, pid)) = self.of(tid) {
+            tracer.exec_returned(pid, tid, Some(event::CallPlace::Forwarded));
+        }
     }
 
     /// The execve of a process that leaves home before its call returns.
     pub fn executed_home(&mut self, tid: Tid) {
-        self.exec_returned(tid, HOME);
-    }
-
-    fn exec_returned(&mut self, tid: Tid, place: &str) {
-        self.next_place.remove(&tid);
-        let Some(open) = self.open.remove(&tid) else { return };
-        if !self.begun {
-            self.begun = true;
-            self.start_line(tid);
-            self.put(&open.entry.text);
+        if let Some((tracer, pid)) = self.of(tid) {
+            tracer.exec_returned(pid, tid, None);
         }
-        self.resume_line(tid, &open);
-        let rest = render::no_memory_exit(&open.entry, open.nr, open.args, 0);
-        self.finish_call(&rest, place);
     }
 
     /// A process has moved, or could not.
-    pub fn moved(&mut self, tid: Tid, text: &str) {
-        self.whole_line(tid, &format!("+++ {text} +++"));
+    pub fn moved(&mut self, pid: Tid, moved: Moved) {
+        if let Some(tracer) = self.of_process(pid).and_then(|id| self.get_mut(id)) {
+            tracer.say(pid, pid, What::Moved(moved));
+        }
+    }
+
+    /// Something that the user must know of a process.
+    pub fn note(&mut self, pid: Tid, text: &str) {
+        if let Some((tracer, pid)) = self.of(pid) {
+            tracer.say(pid, pid, What::Note(text.into()));
+        }
     }
 
     /// A signal is about to be delivered.
     pub fn signal(&mut self, at: &Stopped, number: i32) {
-        if !self.begun {
-            return;
+        if let Some((tracer, pid)) = self.of(at.tid()) {
+            tracer.signal(pid, at, number);
         }
-        let info = at.siginfo().unwrap_or(SigInfo([0; 128]));
-        self.whole_line(at.tid(), &format!("--- {} {} ---", render::signal(number), render::siginfo(&info)));
     }
 
     /// A group-stop.
     pub fn stopped_by(&mut self, tid: Tid, number: i32) {
-        self.whole_line(tid, &format!("--- stopped by {} ---", render::signal(number)));
+        if let Some((tracer, pid)) = self.of(tid) {
+            tracer.say(pid, tid, What::Stopped(number));
+        }
     }
 
-    /// A thread or process that `tid` names exists from now on.
-    pub fn born(&mut self, _tid: Tid) {
-        self.alive += 1;
+    /// `tid` of process `pid` exists from now on; process `maker` has made it.
+    pub fn born(&mut self, tid: Tid, pid: Tid, maker: Tid) {
+        // The command line's trace is of everything, also of those whose maker has ended.
+        let own = || self.get(TraceId::Own).map(|_| TraceId::Own);
+        let Some(trace) = self.of_process(maker).or_else(own) else { return };
+        self.threads.insert(tid, Member { trace, pid });
+        if let Some(tracer) = self.get_mut(trace) {
+            tracer.born(pid, tid);
+        }
     }
 
-    /// execve has succeeded; the calls of the other threads will not be heard of again.
-    pub fn executed(&mut self, tid: Tid, former: Tid) {
-        if former == tid {
+    /// execve has succeeded in thread `former`, which is the leader from now on. The calls of the other threads will not
+    /// be heard of again.
+    pub fn executed(&mut self, leader: Tid, former: Tid) {
+        if self.list.is_empty() {
             return;
         }
-        if let Some(open) = self.open.remove(&former) {
-            if self.line == Some(former) {
-                self.end_open_line();
-            }
-            self.open.insert(tid, open);
+        if former != leader {
+            self.threads.remove(&former);
         }
-        self.whole_line(former, &format!("+++ superseded by execve in pid {former} +++"));
-        self.alive = self.alive.saturating_sub(1);
+        if let Some((tracer, pid)) = self.of(leader) {
+            tracer.executed(pid, former);
+        }
     }
 
     /// A thread has ended.
-    pub fn ended(&mut self, tid: Tid, event: Event) {
-        self.next_place.remove(&tid);
-        if self.begun {
-            if let Some(open) = self.open.remove(&tid) {
-                // exit(2) and calls cut short by SIGKILL have no end.
-                self.resume_line(tid, &open);
-                let rest = render::no_exit(&open.entry, open.nr, open.args);
-                self.finish_call(&rest, &open.place);
-            }
-            let how = match event {
-                Event::Exited(status) => format!("exited with {status}"),
-                Event::Killed { signal: number, core } => {
-                    format!(
-                        "killed by {}{}",
-                        render::signal(number),
-                        if core { " (core dumped)" } else { "" }
-                    )
-                }
-                Event::Stopped(_) => return,
-            };
-            self.whole_line(tid, &format!("+++ {how} +++"));
+    pub fn ended(&mut self, tid: Tid, report: Report) {
+        if let Some((tracer, pid)) = self.of(tid) {
+            tracer.ended(pid, tid, report);
+            self.leave(tid);
         }
-        self.alive = self.alive.saturating_sub(1);
     }
 
-    /// A thread is not traced any more.
+    /// A thread is not traced by us any more.
     pub fn forgotten(&mut self, tid: Tid) {
-        self.end_open_line();
-        self.open.remove(&tid);
-        self.alive = self.alive.saturating_sub(1);
-    }
-
-    /// A line of ours about a process, such as a move.
-    pub fn note(&mut self, tid: Tid, text: &str) {
-        self.whole_line(tid, &format!("*** {text} ***"));
-    }
-
-    /// Writes what is buffered.
-    pub fn flush(&mut self) {
-        if let Some(output) = &mut self.output
-            && output.write_all(&self.buffer).is_err()
-        {
-            // A trace nobody can read any more (EPIPE, ENOSPC) must not stop the program: strace goes on, too.
-            self.output = None;
-        }
-        self.buffer.clear();
-    }
-
-    fn put(&mut self, text: &str) {
-        self.buffer.extend_from_slice(text.as_bytes());
-        if self.buffer.len() > BUFFER_MAX_BYTES {
-            self.flush();
+        if let Some((tracer, pid)) = self.of(tid) {
+            tracer.detached(pid, tid);
+            self.leave(tid);
         }
     }
 
-    fn end_open_line(&mut self) {
-        if self.line.take().is_some() {
-            self.put(" <unfinished ...>\n");
+    fn leave(&mut self, tid: Tid) {
+        let Some(Member { trace, .. }) = self.threads.remove(&tid) else { return };
+        if self.threads.values().all(|member| member.trace != trace) {
+            if let Some(tracer) = self.get_mut(trace) {
+                tracer.finish();
+            }
+            // The command line's may be gone on with by somebody whose maker's end came first.
+            self.list.retain(|other| other.id != trace || trace == TraceId::Own);
         }
     }
 
-    /// Ends another thread's open line and begins one for `tid`.
-    fn start_line(&mut self, tid: Tid) {
-        self.end_open_line();
-        if self.to_file {
-            self.put(&format!("{tid:<5} "));
-        } else if self.alive > 1 {
-            self.put(&format!("[pid {tid:>5}] "));
+    /// Writes what is due, or everything; when the next thing is due.
+    pub fn flush(&mut self, all: bool) -> Option<Instant> {
+        if self.list.is_empty() {
+            return None;
         }
-        self.line = Some(tid);
+        let now = Instant::now();
+        for Trace { tracer, lazy, due, .. } in &mut self.list {
+            if !tracer.take_dirty() && due.is_none() {
+                continue;
+            }
+            if *lazy && !all {
+                let due_at = *due.get_or_insert(now + LAZY);
+                if now < due_at {
+                    continue;
+                }
+            }
+            *due = tracer.flush().then(|| now + AGAIN);
+        }
+        self.due()
     }
 
-    fn resume_line(&mut self, tid: Tid, open: &Open) {
-        if self.line != Some(tid) {
-            self.start_line(tid);
-            self.put(&format!("<... {} resumed>", render::name(open.nr)));
+    /// When something must be written.
+    pub fn due(&self) -> Option<Instant> {
+        self.list.iter().filter_map(|trace| trace.due).min()
+    }
+
+    /// Nothing more comes.
+    pub fn finish(&mut self) {
+        for trace in &mut self.list {
+            trace.tracer.finish();
         }
     }
+}
 
-    fn finish_call(&mut self, rest: &str, place: &str) {
-        self.put(rest);
-        self.put(&format!("\t{place}\n"));
-        self.line = None;
-    }
-
-    fn whole_line(&mut self, tid: Tid, text: &str) {
-        self.start_line(tid);
-        self.put(text);
-        self.put("\n");
-        self.line = None;
-    }
+/// Now, as events have it.
+fn now_ns() -> u64 {
+    clock::monotonic_ns()
 }

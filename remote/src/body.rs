@@ -1,6 +1,7 @@
 //! The state of bodies and their threads as the executor keeps it.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Instant;
 
 use tracee::foothold::Foothold;
@@ -11,6 +12,7 @@ use tracee::vdso::Place;
 use tracee::wait::Stop;
 use tracee::{Tid, signal};
 use wire::session::{Dispositions, ProcessKey, ThreadKey};
+use wire::trace::Wanted;
 
 use crate::cpu::Addend;
 
@@ -38,6 +40,8 @@ pub(crate) struct Process {
     pub(crate) overruns: HashMap<i32, i32>,
     /// Stopped at home by job control.
     pub(crate) frozen: bool,
+    /// What home's trace wants to see.
+    pub(crate) trace: Option<Rc<Wanted>>,
     /// The thread that waits for this vfork child.
     pub(crate) vfork_parent: Option<Tid>,
     /// CPU time of the process before this body.
@@ -104,6 +108,8 @@ pub(crate) struct Thread {
     pub(crate) written: Option<Written>,
     /// The call that home's trace has seen begin.
     pub(crate) traced: Option<Box<crate::trace::Open>>,
+    /// It stops at the entry to every call and at its exit, those of its own kernel too.
+    pub(crate) every_call: bool,
     /// CPU time of the thread before this body.
     pub(crate) used: CpuUsed,
 }
@@ -245,6 +251,7 @@ impl Process {
             next_ticket: 0,
             overruns: HashMap::new(),
             frozen: false,
+            trace: None,
             vfork_parent: None,
             told: (0, 0),
             used: CpuUsed::default(),

@@ -375,6 +375,7 @@ impl Session {
             self.threads.insert(host, made);
             self.keys.insert(*thread_key, host);
             self.hosts.insert(host, key);
+            self.see_calls(host);
         }
         Ok(())
     }
@@ -410,7 +411,7 @@ impl Session {
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
         match std::mem::replace(&mut thread.state, State::Busy) {
             State::Held(stopped) => {
-                thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+                thread.run(stopped, 0, Native::Plain);
                 Ok(())
             }
             other => {
@@ -434,14 +435,20 @@ impl Thread {
             deadline: None,
             written: None,
             traced: None,
+            every_call: false,
             used: CpuUsed::default(),
         }
+    }
+
+    /// Lets the thread go on. One that was killed meanwhile counts as running until its end is reported.
+    pub(crate) fn run(&mut self, stopped: Stopped, signal: i32, native: Native) {
+        let how = if native == Native::Plain && !self.every_call { Resume::Cont } else { Resume::Syscall };
+        self.state = State::run(stopped, how, signal, native);
     }
 }
 
 impl State {
-    /// Lets a thread go on. One that was killed meanwhile counts as running until its end is reported.
-    pub(crate) fn run(stopped: Stopped, how: Resume, signal: i32, native: Native) -> State {
+    fn run(stopped: Stopped, how: Resume, signal: i32, native: Native) -> State {
         let tid = stopped.tid();
         let running = stopped.resume(how, signal).unwrap_or_else(|_| Running::attached(tid));
         State::Running(running, native)

@@ -6,7 +6,7 @@ use serde_bytes::ByteBuf;
 use syscall_table::{self as table, PlanError, TempMask, Wait, Where};
 use tracee::errno::restart;
 use tracee::inject::{InjectError, Injector};
-use tracee::ptrace::{Resume, Stopped};
+use tracee::ptrace::Stopped;
 use tracee::regs::Regs;
 use tracee::{Tid, memory, restore};
 use wire::session::{Call, FromBody, Outcome, Up};
@@ -16,7 +16,6 @@ use crate::body::{
 };
 use crate::marshal::{self, Guest};
 use crate::session::{Session, SessionError, libc_errno::EFAULT};
-use crate::trace;
 
 /// Limits that are enforced where the memory is: CPU, DATA, STACK, MEMLOCK, AS.
 const LIMITS_HERE: [i32; 5] = [0, 2, 3, 8, 9];
@@ -69,7 +68,7 @@ impl Session {
         let place = table::place_of(nr, args);
         thread.restart = None;
         // One that goes home at once has its line there.
-        if self.trace_local && place != Where::Home {
+        if place != Where::Home {
             self.trace_entry(host, nr, args)?;
         }
         match place {
@@ -86,20 +85,16 @@ impl Session {
 
     /// Lets the body's own kernel make the call.
     pub(crate) fn run_local(&mut self, host: Tid, stopped: Stopped, native: Native) {
-        let traced = self.trace_local
-            && native == Native::Plain
-            && stopped.regs().is_ok_and(|regs| trace::returns(regs.orig_rax as u32));
-        let native = if traced { Native::Traced } else { native };
-        let how = if native == Native::Plain { Resume::Cont } else { Resume::Syscall };
         if let Some(thread) = self.threads.get_mut(&host) {
-            thread.state = State::run(stopped, how, 0, native);
+            let traced = native == Native::Plain && thread.traced.as_ref().is_some_and(|open| open.returns());
+            thread.run(stopped, 0, if traced { Native::Traced } else { native });
         }
     }
 
     /// A stopped thread was killed under our hands; its end will be reported.
     pub(crate) fn lost(&mut self, host: Tid, stopped: Stopped) {
         if let Some(thread) = self.threads.get_mut(&host) {
-            thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+            thread.run(stopped, 0, Native::Plain);
         }
     }
 
@@ -145,7 +140,7 @@ impl Session {
             return self.hold(host, stopped, regs);
         }
         stopped.set_regs(regs).ok();
-        thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+        thread.run(stopped, 0, Native::Plain);
         Ok(())
     }
 
@@ -256,6 +251,9 @@ impl Session {
         outs: Vec<(u16, u32, ByteBuf)>,
     ) -> Result<(), SessionError> {
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        if let Some(open) = &mut thread.traced {
+            open.answered();
+        }
         let (stopped, regs, ask) = match std::mem::replace(&mut thread.state, State::Busy) {
             State::Asking(stopped, regs, ask) => (stopped, *regs, ask),
             other => {
@@ -408,7 +406,7 @@ impl Session {
             _ => now.rearm(nr),
         }
         stopped.set_regs(&now).ok();
-        thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+        thread.run(stopped, 0, Native::Plain);
         Ok(())
     }
 }

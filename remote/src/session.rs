@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use syscall_table::sets::CallSet;
 use tracee::clock::Cpu;
 use tracee::image::FileRef;
 use tracee::machine::Machine;
@@ -20,6 +22,7 @@ use wire::session::{
     self, Begin, CONTENT, ContentPart, Control, Down, FromBody, Owner, ProcessKey, ThreadKey, ToBody, Up,
     WantContent,
 };
+use wire::trace::Wanted;
 use wire::{Channel, Link, LinkError};
 
 use crate::body::{Ask, Early, Phase, Process, State, Thread};
@@ -28,6 +31,7 @@ use crate::daemon::{Daemon, Reports};
 use crate::hello::hello;
 use crate::nearness::Nearness;
 use crate::priority::Priority;
+use crate::trace::Untold;
 use crate::usage::Usage;
 use crate::{rules, vdso};
 
@@ -83,8 +87,14 @@ pub(crate) struct Session {
     pub(crate) early: Early,
     pub(crate) nearness: Nearness,
     pub(crate) local_calls: u64,
-    /// Home wants to see every call.
-    pub(crate) trace_local: bool,
+    /// Calls that stop at the filter although they are local, because home traces them.
+    pub(crate) traced: CallSet,
+    /// Home traces something.
+    pub(crate) is_traced: bool,
+    /// What home has not been told yet of what it traces.
+    pub(crate) untold: Untold,
+    /// What home wants of children that are not made yet.
+    pub(crate) early_traces: HashMap<ProcessKey, Option<Rc<Wanted>>>,
     /// Home's CLOCK_MONOTONIC less this machine's, in nanoseconds.
     pub(crate) clock_ahead_ns: i64,
     /// Threads that wait in their own kernel for less time than their call says, and when that is over.
@@ -116,7 +126,6 @@ pub fn serve(
     let home: Hello = hear(&mut link)?;
     // How home wants to begin.
     let begin: Begin = hear(&mut link)?;
-    let trace_local = begin.trace_local;
     // They are compared with those of home's hello, so after that has come and before anything else does.
     machine.read_clocks();
     let own = hello(name, &machine);
@@ -134,7 +143,7 @@ pub fn serve(
     };
     let offsets = offsets(&own, &home);
     let clock_ahead_ns = offsets.monotonic_ns;
-    let sandbox = match Sandbox::create(&rules::filter(trace_local), offsets, priority == Priority::Guest) {
+    let sandbox = match Sandbox::create(&rules::filter(&begin.traced), offsets, priority == Priority::Guest) {
         Ok(sandbox) => sandbox,
         Err(error) => {
             send(&mut link, Channel::CONTROL, &Control::Refused(error.to_string()))?;
@@ -154,7 +163,10 @@ pub fn serve(
         early: Early::new(),
         nearness: Nearness::new(),
         local_calls: 0,
-        trace_local,
+        traced: begin.traced,
+        is_traced: false,
+        untold: Untold::default(),
+        early_traces: HashMap::new(),
         clock_ahead_ns,
         waits: Vec::new(),
         trampolines,
@@ -233,6 +245,7 @@ impl Session {
             self.turn(children, ready)?;
             let now = Instant::now();
             self.end_waits(now);
+            self.untold.tell_due(&mut self.link, now)?;
             self.tell_usage(now)?;
             let report = self.report(now);
             ready = self.sleep(children, report)?;
@@ -281,7 +294,7 @@ impl Session {
         let (now, mut wake) = (Instant::now(), self.link.deadline());
         let waits = self.waits.iter().map(|(at, _)| *at);
         let others = self.nearness.until().into_iter().chain(report).chain(waits);
-        for until in others.chain(self.usage.due()) {
+        for until in others.chain(self.usage.due()).chain(self.untold.due()) {
             wake = Some(wake.map_or(until, |wake| wake.min(until)));
         }
         let timeout = wake.map(|at| at.saturating_duration_since(now));
@@ -345,6 +358,7 @@ impl Session {
             ToBody::Release => self.end_now(key),
             ToBody::Freeze => self.freeze(key, true),
             ToBody::Thaw => self.freeze(key, false),
+            ToBody::Trace(wanted) => self.trace(key, wanted),
         }
     }
 
@@ -411,11 +425,15 @@ impl Session {
 
     /// Sends a message about a process.
     pub(crate) fn say(&mut self, key: ProcessKey, message: &FromBody) -> Result<(), SessionError> {
+        self.untold.tell(&mut self.link)?;
         send(&mut self.link, session::process_channel(key), message)
     }
 
     /// Sends a message of a thread.
     pub(crate) fn ask(&mut self, key: ThreadKey, message: &Up) -> Result<(), SessionError> {
+        if self.is_traced {
+            self.trace_asked(key)?;
+        }
         send(&mut self.link, session::thread_channel(key), message)
     }
 

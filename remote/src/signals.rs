@@ -5,7 +5,7 @@ use std::time::Instant;
 use tracee::capture;
 use tracee::errno::restart;
 use tracee::inject::{InjectError, is_half_way, postpone};
-use tracee::ptrace::{Resume, Running, SigInfo, Stopped};
+use tracee::ptrace::{Running, SigInfo, Stopped};
 use tracee::regs::Regs;
 use tracee::{Stop, Tid, signal};
 use wire::session::{FromBody, Up};
@@ -119,9 +119,10 @@ impl Session {
             Stop::Seccomp => self.on_call(host, stopped),
             Stop::Signal(number) => self.on_delivery(host, stopped, number, native),
             Stop::Interrupt | Stop::Group(_) => self.on_interrupt(host, stopped, native),
+            Stop::Syscall if native == Native::Plain => self.on_traced_call(host, stopped),
             Stop::Syscall => self.on_exit_of_call(host, stopped, native),
             _ => {
-                thread.state = State::run(stopped, Resume::Cont, 0, native);
+                thread.run(stopped, 0, native);
                 Ok(())
             }
         }
@@ -189,12 +190,9 @@ impl Session {
             let (ids, may_run) = ((process.pid, thread.tid), process.may_run());
             return self.deliver_later(host, stopped, (range, ids), may_run);
         }
-        if self.trace_local {
-            self.trace_signal(host, number, stopped.siginfo().ok())?;
-        }
+        self.trace_signal(host, number, &stopped)?;
         let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
-        let how = if native == Native::Plain { Resume::Cont } else { Resume::Syscall };
-        thread.state = State::run(stopped, how, number, native);
+        thread.run(stopped, number, native);
         Ok(())
     }
 
@@ -213,7 +211,7 @@ impl Session {
                     Running::attached(host).interrupt().ok();
                 }
                 if let Some(thread) = self.threads.get_mut(&host) {
-                    thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+                    thread.run(stopped, 0, Native::Plain);
                 }
                 Ok(())
             }
@@ -230,8 +228,7 @@ impl Session {
         let key = thread.process;
         end_wait(&stopped, &mut thread.deadline);
         if self.processes.get(&key).is_some_and(Process::may_run) {
-            let how = if native == Native::Plain { Resume::Cont } else { Resume::Syscall };
-            thread.state = State::run(stopped, how, 0, native);
+            thread.run(stopped, 0, native);
             return Ok(());
         }
         let ahead = |restart: &Restart| stopped.regs().is_ok_and(|regs| restart.is_ahead(&regs));
@@ -273,12 +270,7 @@ impl Session {
                 && !process.may_run()
                 && thread.deadline.is_some_and(|d| d.call.nr == RT_SIGTIMEDWAIT)
             {
-                thread.restart = settle_call(&stopped, &mut thread.deadline);
-                let key = process.key;
-                if let Some(thread) = self.threads.get_mut(&host) {
-                    thread.state = State::Held(stopped);
-                }
-                return self.check_stopped(key);
+                return self.hold_at_exit(host, stopped);
             }
             let mut info = SigInfo([0; 128]);
             if regs.ret() > 0
@@ -293,11 +285,25 @@ impl Session {
         if let (Native::Counted(address, addend), 0) = (native, regs.ret()) {
             addend.add(host, address);
         }
-        self.trace_exit(host, regs.ret())?;
+        self.trace_native_exit(host, regs.ret())?;
+        if self.process_of(host).is_some_and(|process| !process.may_run()) {
+            return self.hold_at_exit(host, stopped);
+        }
         if let Some(thread) = self.threads.get_mut(&host) {
-            thread.state = State::run(stopped, Resume::Cont, 0, Native::Plain);
+            thread.run(stopped, 0, Native::Plain);
         }
         Ok(())
+    }
+
+    /// Keeps a thread that is at the exit of a call of its own kernel. That stop takes the place of the one that was asked for
+    /// (ptrace_stop in the kernel's signal.c clears JOBCTL_TRAP_STOP).
+    pub(crate) fn hold_at_exit(&mut self, host: Tid, stopped: Stopped) -> Result<(), SessionError> {
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(()) };
+        end_wait(&stopped, &mut thread.deadline);
+        thread.restart = settle_call(&stopped, &mut thread.deadline);
+        thread.state = State::Held(stopped);
+        let key = thread.process;
+        self.check_stopped(key)
     }
 
     /// Job control at home stops or continues the process.

@@ -306,6 +306,8 @@ impl Session {
         let is_thread = fork.flags & flag::CLONE_THREAD != 0;
         let (foothold, dispositions) = (parent.foothold, parent.dispositions);
         let (vdso, trampolines) = (parent.vdso, parent.trampolines);
+        // Home may have said already what it wants of the child; else it is what it wants of the parent.
+        let trace = self.early_traces.remove(&process_key).unwrap_or_else(|| parent.trace.clone());
         match make_child(host, stopped, &regs, &fork, tid, foothold.scratch()) {
             Ok((parent_stopped, child, child_host)) => {
                 let child_thread = Thread::new(thread_key, process_key, tid, State::Held(child));
@@ -331,12 +333,14 @@ impl Session {
                         next_ticket: 0,
                         overruns: Default::default(),
                         frozen: false,
+                        trace,
                         vfork_parent: fork.vfork.then_some(host),
                         told: (0, 0),
                         used: CpuUsed::default(),
                     };
                     self.processes.insert(process_key, process);
                 }
+                self.see_calls(child_host);
                 let may_run =
                     |session: &Session, key| session.processes.get(key).is_some_and(Process::may_run);
                 if !fork.vfork {
@@ -376,7 +380,7 @@ impl Session {
     pub(crate) fn vfork_done(&mut self, parent: Tid) -> Result<(), SessionError> {
         let Some(thread) = self.threads.get(&parent) else { return Ok(()) };
         let key = thread.process;
-        if let (true, State::Held(stopped)) = (self.trace_local, &thread.state)
+        if let (Some(_), State::Held(stopped)) = (&thread.traced, &thread.state)
             && let Ok(regs) = stopped.regs()
         {
             self.trace_exit(parent, regs.ret())?;

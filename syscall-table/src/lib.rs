@@ -21,6 +21,7 @@ mod lookup;
 pub mod plan;
 mod prctl;
 pub mod render;
+pub mod sets;
 mod table;
 mod types;
 

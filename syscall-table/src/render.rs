@@ -11,19 +11,30 @@ use crate::lookup::{Resolved, by_number, resolve};
 use crate::plan::GuestRead;
 use crate::types::*;
 
+mod address;
 mod calls;
+mod descriptors;
+mod devices;
 mod errno;
+mod ipc;
+mod memory;
 mod net;
+mod netlink;
+mod options;
 mod shapes;
+mod signals;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod values;
 
+pub use descriptors::{MARK, shown_path, with_paths};
 pub use errno::errno;
-pub use shapes::siginfo_text;
+pub use signals::siginfo_text;
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Style {
     /// Bytes of a string before `...` (strace -s). Paths are always whole.
     pub string_bytes: usize,
@@ -31,11 +42,13 @@ pub struct Style {
     pub elements: usize,
     /// Column of the `=` (strace -a), counted from the call's name.
     pub column: usize,
+    /// Descriptors are marked for [`with_paths`] (strace -y).
+    pub paths: bool,
 }
 
 impl Default for Style {
     fn default() -> Style {
-        Style { string_bytes: 32, elements: 32, column: 40 }
+        Style { string_bytes: 32, elements: 32, column: 40, paths: false }
     }
 }
 
@@ -59,16 +72,28 @@ pub fn entry(nr: u32, args: [u64; 6], mem: &mut dyn GuestRead, style: &Style) ->
         for (i, arg) in args.iter().enumerate() {
             let _ = write!(text, "{}{}", if i > 0 { ", " } else { "" }, values::hex(*arg));
         }
-        return Entry { text, next: 6, length: None, offset: None };
+        return Entry { text, next: ALL_ARGUMENTS, length: None, offset: None };
     };
     let mut printer = Printer::new(call, args, None, mem, style);
     let _ = write!(printer.out, "{}(", call.name);
     let next = printer.arguments(0);
     let length = printer.resolved.args().find(|(_, arg)| arg.kind == Kind::SockLen);
-    let length = length.and_then(|(n, _)| printer.word32(args[n])).or_else(|| printer.message_name_length());
+    let length = length
+        .and_then(|(n, _)| printer.word32(args[n]))
+        .or_else(|| printer.message_name_length())
+        .or_else(|| printer.file_handle_length());
     let offset = printer.resolved.args().find(|(_, arg)| arg.kind == VALUE_RESULT_OFFSET);
     let offset = offset.and_then(|(n, _)| printer.word64(args[n]));
     Entry { text: printer.out, next, length, offset }
+}
+
+/// The second half of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// The remaining arguments and `)`.
+    pub rest: String,
+    /// What stands after the `=`.
+    pub result: String,
 }
 
 /// The rest: what the call brought, and its result, `-4095..=-1` being an error.
@@ -80,8 +105,23 @@ pub fn exit(
     mem: &mut dyn GuestRead,
     style: &Style,
 ) -> String {
+    let Exit { rest, result } = exit_parts(entry, nr, args, ret, mem, style);
+    let used = entry.text.chars().count() + rest.chars().count();
+    let pad = style.column.saturating_sub(1).saturating_sub(used);
+    format!("{rest}{:pad$} = {result}", "")
+}
+
+/// As [`exit()`], in two pieces without what fills the line up between them.
+pub fn exit_parts(
+    entry: &Entry,
+    nr: u32,
+    args: [u64; 6],
+    ret: i64,
+    mem: &mut dyn GuestRead,
+    style: &Style,
+) -> Exit {
     let mut tail = String::new();
-    let mut out = String::new();
+    let mut rest = String::new();
     let mut kind = Ret::Value;
     if let Some(call) = by_number(nr) {
         let mut printer = Printer::new(call, args, Some(ret), mem, style);
@@ -90,19 +130,27 @@ pub fn exit(
         printer.arguments(entry.next);
         printer.outcome();
         kind = printer.resolved.ret;
-        (out, tail) = (printer.out, printer.tail);
+        (rest, tail) = (printer.out, printer.tail);
     }
-    out.push(')');
-    for _ in entry.text.chars().count() + out.chars().count()..style.column.saturating_sub(1) {
-        out.push(' ');
+    rest.push(')');
+    let mut result = String::new();
+    values::result(&mut result, kind, ret);
+    if style.paths && kind == Ret::NewFd && ret >= 0 {
+        result.push(MARK);
     }
-    out.push_str(" = ");
-    values::result(&mut out, kind, ret);
     if !tail.is_empty() {
-        let _ = write!(out, " ({tail})");
+        let _ = write!(result, " ({tail})");
     }
-    out
+    Exit { rest, result }
 }
+
+/// The rest of the arguments of a call in which its thread was killed; its result is `?`.
+pub fn cut_short(entry: &Entry) -> &'static str {
+    if entry.next < ALL_ARGUMENTS { " <unfinished ...>)" } else { ")" }
+}
+
+/// [`Entry::next`] of a call whose arguments are all known when it is made.
+const ALL_ARGUMENTS: usize = 6;
 
 /// What sendfile(2) and splice(2) have.
 const VALUE_RESULT_OFFSET: Kind = Kind::InOut(Len::Const(8), Shape::I64);
@@ -154,7 +202,7 @@ impl<'m> Printer<'m> {
     /// Prints arguments from `first` on, at entry up to one that is not known yet, whose index it returns.
     fn arguments(&mut self, first: usize) -> usize {
         if self.whole_call() {
-            return 6;
+            return ALL_ARGUMENTS;
         }
         let resolved = self.resolved;
         for (n, arg) in resolved.args().skip_while(|(n, _)| *n < first) {
@@ -170,13 +218,21 @@ impl<'m> Printer<'m> {
             }
             self.argument(n, arg.kind);
         }
-        6
+        ALL_ARGUMENTS
     }
 
     /// Whether the argument is shown when the call returns: the kernel writes it.
     fn known_at_exit(&self, n: usize, kind: Kind) -> bool {
         if self.args[n] == 0 {
             return false;
+        }
+        match (self.name(), n) {
+            // The kernel moves the offsets, what is shown is where they were.
+            ("splice" | "copy_file_range", 1 | 3) => return false,
+            ("mincore", 2) | ("get_mempolicy", 0 | 1) | ("process_vm_readv", 1) => return true,
+            ("ioctl", 2) if self.is_op("SIOCGIFCONF") => return true,
+            ("seccomp", 2) => return self.args[0] as u32 == 3,
+            _ => {}
         }
         match kind {
             Kind::Out(..)
@@ -190,7 +246,7 @@ impl<'m> Printer<'m> {
             | Kind::Mmsghdr { .. }
             | Kind::MsgBuf { dir: Dir::Out, .. }
             | Kind::FileHandle(Dir::Out) => true,
-            Kind::Remains(_) => matches!(self.name(), "nanosleep" | "clock_nanosleep" | "capget"),
+            Kind::Remains(_) => matches!(self.name(), "nanosleep" | "clock_nanosleep"),
             _ => false,
         }
     }
@@ -216,9 +272,9 @@ impl<'m> Printer<'m> {
             Kind::Iovec { count_arg, dir } => {
                 let limit = if dir == Dir::Out { self.ret.map(|ret| ret.max(0) as u64) } else { None };
                 if self.failed() && dir == Dir::Out {
-                    self.address(value);
+                    self.bare_vector(value, self.args[count_arg as usize]);
                 } else {
-                    self.vector(value, self.args[count_arg as usize], limit);
+                    self.vector(value, self.args[count_arg as usize], limit, false);
                 }
             }
             Kind::Msghdr(dir) => self.message(value, dir),
@@ -230,7 +286,6 @@ impl<'m> Printer<'m> {
             Kind::PollFds { count_arg } => self.poll_fds(value, self.args[count_arg as usize] as u32),
             Kind::MsgBuf { size_arg, .. } => self.ipc_message(value, self.args[size_arg as usize]),
             Kind::MaskPair => self.mask_pair(value),
-            Kind::FileHandle(_) => self.address(value),
             Kind::Sub(_) => self.address(value),
             scalar => self.scalar(value, scalar),
         }

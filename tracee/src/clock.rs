@@ -159,13 +159,31 @@ fn scheduled(who: &str) -> Option<(f64, u64)> {
 
 /// The day of the week (Monday is 0) and the hour by this machine's time zone, localtime(3).
 pub fn local_day_and_hour() -> (usize, u32) {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+    let parts = local(rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec);
+    // tm_wday: Sunday is 0.
+    ((parts.tm_wday.clamp(0, 6) as usize + 6) % 7, parts.tm_hour.clamp(0, 23) as u32)
+}
+
+/// Seconds by which this machine's time zone was ahead of UTC at a time since the epoch.
+pub fn local_offset_s(at_s: i64) -> i64 {
+    local(at_s).tm_gmtoff
+}
+
+fn local(at_s: i64) -> libc::tm {
     // SAFETY: an all-zero tm is valid.
     let mut parts: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to live locals of the right type.
-    unsafe { libc::localtime_r(&now, &mut parts) };
-    // tm_wday: Sunday is 0.
-    ((parts.tm_wday.clamp(0, 6) as usize + 6) % 7, parts.tm_hour.clamp(0, 23) as u32)
+    unsafe { libc::localtime_r(&at_s, &mut parts) };
+    parts
+}
+
+/// CLOCK_REALTIME less CLOCK_MONOTONIC, in nanoseconds.
+pub fn realtime_ahead_ns() -> i64 {
+    let ns = |clock| {
+        let time = rustix::time::clock_gettime(clock);
+        time.tv_sec * 1_000_000_000 + time.tv_nsec
+    };
+    ns(rustix::time::ClockId::Realtime) - ns(rustix::time::ClockId::Monotonic)
 }
 
 #[cfg(test)]
@@ -178,6 +196,16 @@ mod tests {
         let text = String::from_utf8(date.stdout).unwrap();
         let (day, hour) = local_day_and_hour();
         assert_eq!(text.trim(), format!("{} {hour:02}", day + 1));
+    }
+
+    #[test]
+    fn the_time_zone_is_that_of_date() {
+        let date = std::process::Command::new("date").args(["-d", "@1700000000", "+%z"]).output().unwrap();
+        let minutes = local_offset_s(1_700_000_000) / 60;
+        let sign = if minutes < 0 { '-' } else { '+' };
+        let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
+        let text = String::from_utf8(date.stdout).unwrap();
+        assert_eq!(text.trim(), format!("{sign}{hours:02}{minutes:02}"));
     }
 
     #[test]

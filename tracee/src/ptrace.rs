@@ -250,11 +250,40 @@ impl Stopped {
 
     /// Whether the stop is a syscall-enter-stop (as opposed to exit); only asked at [`crate::Stop::Syscall`].
     pub fn at_syscall_entry(&self) -> Result<bool, Errno> {
-        let mut info = [0u8; 88];
-        // SAFETY: addr is the size of the buffer, data points to it; the kernel writes at most that much.
-        unsafe { ptrace(PTRACE_GET_SYSCALL_INFO, self.tid, info.len(), info.as_mut_ptr() as usize)? };
-        Ok(info[0] == PTRACE_SYSCALL_INFO_ENTRY)
+        Ok(matches!(self.syscall()?, SyscallStop::Entry { .. }))
     }
+
+    /// What a call's stop is about; only asked at [`crate::Stop::Syscall`].
+    pub fn syscall(&self) -> Result<SyscallStop, Errno> {
+        let mut info = [0u64; 11];
+        let size = size_of_val(&info);
+        // SAFETY: addr is the size of the buffer, data points to it; the kernel writes at most that much.
+        unsafe { ptrace(PTRACE_GET_SYSCALL_INFO, self.tid, size, info.as_mut_ptr() as usize)? };
+        // struct ptrace_syscall_info: op in the first byte, architecture, instruction and stack pointers, then by op.
+        if info[0] as u8 == PTRACE_SYSCALL_INFO_ENTRY {
+            let [nr, args @ ..] = [info[3], info[4], info[5], info[6], info[7], info[8], info[9]];
+            Ok(SyscallStop::Entry { nr: nr as u32, args })
+        } else {
+            Ok(SyscallStop::Exit { ret: info[3] as i64 })
+        }
+    }
+}
+
+/// See [`Stopped::syscall`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyscallStop {
+    /// A call is about to be made.
+    Entry {
+        /// Its number.
+        nr: u32,
+        /// Its arguments.
+        args: [u64; 6],
+    },
+    /// A call has been made.
+    Exit {
+        /// Its raw result.
+        ret: i64,
+    },
 }
 
 /// A raw kernel `siginfo_t`.

@@ -21,6 +21,7 @@ pub mod memory;
 pub mod message;
 pub mod peer;
 pub mod session;
+pub mod trace;
 pub mod transport;
 pub mod utc;
 

@@ -6,7 +6,7 @@ use crate::frame::MAX_FRAME_BYTES;
 
 /// Version of the messages. Both sides must have the same: there is no negotiation, a mixed cluster is told
 /// which node to upgrade.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The first message of each side on [`Channel::CONTROL`](crate::Channel::CONTROL): all that decides whether
 /// a process of one can run on the other.

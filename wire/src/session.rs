@@ -8,9 +8,11 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use syscall_table::sets::CallSet;
 use syscall_table::{Out, Patch};
 
 use crate::Channel;
+use crate::trace::{Traced, Wanted};
 
 /// The channel of file contents.
 pub const CONTENT: Channel = Channel(1);
@@ -112,38 +114,8 @@ pub enum Up {
     Seen(u64),
     /// This thread has ended, the process goes on.
     ThreadEnd,
-    /// For a trace of system calls, if home asked for one ([`Begin::trace_local`]).
+    /// For a trace of system calls, if home wants one ([`ToBody::Trace`]).
     Traced(Traced),
-}
-
-/// What a trace shows of a thread away from home. Words are the node's: only there is the memory they come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Traced {
-    /// A call begins.
-    Entry {
-        /// Call number.
-        nr: u32,
-        /// Arguments as the guest gave them.
-        args: [u64; 6],
-        /// `name(argument, argument, `
-        text: String,
-    },
-    /// It returned.
-    Exit {
-        /// The rest of the line.
-        rest: String,
-        /// The deputy executed it, rather than the body's own kernel.
-        forwarded: bool,
-    },
-    /// The next call of the thread, or the one that has begun, is made at home: the stay reason.
-    GoesHome(String),
-    /// A signal is delivered.
-    Signal {
-        /// Its number.
-        number: i32,
-        /// Raw siginfo.
-        info: ByteBuf,
-    },
 }
 
 /// What home must know about signal dispositions.
@@ -302,6 +274,8 @@ pub enum ToBody<'a> {
     Freeze,
     /// It goes on.
     Thaw,
+    /// From now on this is wanted of it and of the processes that it makes, or nothing any more ([`Up::Traced`]).
+    Trace(Option<Wanted>),
 }
 
 /// About a process to home.
@@ -404,8 +378,8 @@ pub struct Vdso {
 /// Home's second message on [`Channel::CONTROL`], after its hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
-    /// Report every call ([`Up::Traced`]), local ones as well: slow.
-    pub trace_local: bool,
+    /// Calls that shall stop for the executor although they are local: processes will be traced from their first instruction.
+    pub traced: CallSet,
     /// Take home's vDSO for another kernel's even if it is the same, to see whether that makes a difference.
     pub foreign_vdso: bool,
 }

@@ -6,8 +6,9 @@ use serde_bytes::ByteBuf;
 use wire::message::{self, Hello};
 use wire::session::{
     Begin, Buf, Call, ContentPart, Control, Dispositions, Down, FromBody, Outcome, ProcessKey, ThreadKey,
-    ToBody, Traced, Up, Vdso, WantContent,
+    ToBody, Up, Vdso, WantContent,
 };
+use wire::trace::{Entry, Exit, Traced, Wanted};
 
 /// Reads bytes as each message that is ever read from a peer. Of what is read the encoding is read back.
 fn read_all(bytes: &[u8]) {
@@ -63,7 +64,17 @@ fn samples() -> Vec<Vec<u8>> {
         pending: vec![bytes(), bytes()],
         seen: vec![(ThreadKey(1), 2), (ThreadKey(300), 70_000)],
     };
-    let traced = Traced::Entry { nr: 1, args: [1; 6], text: "write(1, ".into() };
+    let entry = Entry { at_ns: 1 << 50, nr: 1, args: [1; 6], text: "write(1, ".into() };
+    let traced = Traced::Exit(Exit {
+        entry: Some(entry),
+        ret: -4,
+        rest: "8)".into(),
+        result: "-1 EINTR (Interrupted system call)".into(),
+        forwarded: true,
+        took_ns: 77_000,
+        asked_ns: 70_000,
+        asked_from: Some(1 << 20),
+    });
     let reply =
         Down::Reply { seq: 1, outcome: Outcome::Done(-4), outs: vec![(0, 8, bytes()), (1, 0, bytes())] };
     let place = ToBody::Place {
@@ -82,6 +93,7 @@ fn samples() -> Vec<Vec<u8>> {
         message::encode(&Up::Traced(traced)),
         message::encode(&reply),
         message::encode(&place),
+        message::encode(&ToBody::Trace(Some(Wanted::all()))),
         message::encode(&pages),
         message::encode(&part),
         message::encode(&vdso),

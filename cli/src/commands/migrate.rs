@@ -17,7 +17,9 @@ pub fn migrate(pid: i32, to: &str) -> Result<()> {
         return match supervisor.ask(Command::Migrate { pid, to: place })? {
             Reply::Done => Ok(()),
             Reply::Failed(message) => bail!("cannot move {pid} to {to}: {message}"),
-            Reply::Processes(_) => bail!("the supervisor of {pid} gave an answer to something else"),
+            Reply::Processes(_) | Reply::Traced(_) => {
+                bail!("the supervisor of {pid} gave an answer to something else")
+            }
         };
     }
     bail!("{pid} is not a process that mosix-run manages here (see mosix ps)")

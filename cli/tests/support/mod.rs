@@ -1,13 +1,13 @@
 //! What the tests share: bash scripts in whose text `$RUN` is mosix-run or nothing, `$TRACE` the same with a
-//! trace, and `$DIR` a directory of their
-//! own.
+//! trace, `$AWAY` the same with a trace and away, and `$DIR` a directory of their own.
 
 #![allow(dead_code)]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The program under test.
@@ -61,8 +61,16 @@ impl Drop for Dir {
 
 fn script(text: &str, run: &str, dir: &Path) -> Command {
     let trace = if run.is_empty() { String::new() } else { format!("{run} --trace-syscalls -o /dev/null") };
-    let text =
-        text.replace("$TRACE", &trace).replace("$RUN", run).replace("$DIR", &dir.display().to_string());
+    let away = if run.is_empty() {
+        String::new()
+    } else {
+        format!("{run} --loopback --trace-syscalls -y -e trace=all,?nosuch -o /dev/null")
+    };
+    let text = text
+        .replace("$AWAY", &away)
+        .replace("$TRACE", &trace)
+        .replace("$RUN", run)
+        .replace("$DIR", &dir.display().to_string());
     let mut command = Command::new("bash");
     command.args(["-c", &text]).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
     command
@@ -111,6 +119,27 @@ fn compare(text: &str, run: &str, wrap: impl Fn(Command) -> Command) {
     let native = run_it("");
     let managed = run_it(run);
     assert_eq!(native, managed, "native and managed differ: {text}");
+}
+
+/// The next line of a child, without its end; empty at the end of all. It must come within a minute.
+pub fn line_within(reader: &mut BufReader<ChildStdout>) -> String {
+    let mut line = Vec::new();
+    loop {
+        if reader.buffer().is_empty() {
+            let mut fds = [rustix::event::PollFd::new(reader.get_ref(), rustix::event::PollFlags::IN)];
+            let limit = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+            assert_eq!(rustix::event::poll(&mut fds, Some(&limit)), Ok(1), "nothing comes");
+        }
+        let had = line.len();
+        let more = reader.fill_buf().expect("it can be read");
+        let end = more.iter().position(|byte| *byte == b'\n');
+        line.extend_from_slice(&more[..end.unwrap_or(more.len())]);
+        let (ended, got) = (end.is_some() || more.is_empty(), line.len() - had + usize::from(end.is_some()));
+        reader.consume(got);
+        if ended {
+            return String::from_utf8_lossy(&line).into_owned();
+        }
+    }
 }
 
 /// Who traces a process; 0 for nobody.

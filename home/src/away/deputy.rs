@@ -19,6 +19,7 @@ use wire::session::{self, Buf, Dispositions, Down, Outcome, ProcessKey, ThreadKe
 
 use super::{Action, Away};
 use crate::procfs;
+use crate::trace::Served;
 
 /// A process that is away or on its way.
 pub struct Process {
@@ -47,6 +48,8 @@ pub struct Process {
     pub(super) told: Told,
     /// Calls made for it since it left.
     pub(super) forwarded: Cell<u64>,
+    /// Its calls are traced.
+    pub(super) traced: bool,
 }
 
 /// See [`wire::session::FromBody::Usage`].
@@ -194,6 +197,8 @@ pub struct Deputy {
     pub(super) exec_pending: Vec<ByteBuf>,
     /// Its body has ended; it is on its way out itself.
     pub(super) ending: bool,
+    /// What its last requests have cost, by their numbers, if it is traced.
+    pub(super) served: VecDeque<(u64, Served)>,
 }
 
 /// A signal on its way to a body.
@@ -485,7 +490,7 @@ impl Away {
         let (foothold, area_base) = (process.foothold, process.area_base);
         if thread {
             process.threads.push(child);
-            self.actions.push_back(Action::Born(child));
+            self.actions.push_back(Action::Born { tid: child, pid: process.pid });
         } else {
             let process = Process {
                 key: process_key,
@@ -504,6 +509,7 @@ impl Away {
                 cpu_from: Some(Cpu::default()),
                 told: Told::default(),
                 forwarded: Cell::new(0),
+                traced: process.traced,
             };
             let parent = self.processes.get(&parent_key).map_or(0, |parent| parent.pid);
             self.processes.insert(process_key, process);
@@ -602,8 +608,10 @@ impl Away {
     /// Answers a request.
     pub(super) fn reply(&mut self, tid: Tid, seq: u64, outcome: Outcome, outs: Vec<(u16, u32, ByteBuf)>) {
         let Some(deputy) = self.threads.get(&tid) else { return };
-        let message = Down::Reply { seq, outcome, outs };
-        self.link.send(session::thread_channel(deputy.key), message::encode(&message)).ok();
+        let message = message::encode(&Down::Reply { seq, outcome, outs });
+        let (channel, bytes) = (session::thread_channel(deputy.key), message.len());
+        self.link.send(channel, message).ok();
+        self.count(tid, seq, bytes, None);
     }
 }
 
@@ -629,6 +637,7 @@ impl Deputy {
             mask: 0,
             exec_pending: Vec::new(),
             ending: false,
+            served: VecDeque::new(),
         }
     }
 }

@@ -131,6 +131,7 @@ impl Meeting {
             replaced: HashMap::new(),
             nearness: super::nearness::Nearness::new(),
             others: false,
+            traced: false,
             child_came: false,
             counts: Counts::default(),
         }

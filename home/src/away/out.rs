@@ -203,6 +203,7 @@ impl Away {
                         cpu_from: Some(cpu_from),
                         told: Told::default(),
                         forwarded: Cell::new(0),
+                        traced: false,
                     },
                 );
                 self.pids.insert(pid, key);

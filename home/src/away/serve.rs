@@ -11,13 +11,15 @@ use serde_bytes::ByteBuf;
 use syscall_table::{self as table, At, Where};
 use tracee::errno::restart;
 use tracee::{Tid, clock};
-use wire::session::{Call, Outcome, Up};
+use wire::session::{Call, Outcome, ToBody, Up};
+use wire::trace::{Traced, Wanted};
 
 use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
 use crate::process::TOO_MANY_THREADS;
 use crate::procfs;
 use crate::supervisor::{blocks_until_written, socket_timeout_of, timeout_kind};
+use crate::trace::Served;
 
 /// prctl, setrlimit, timer_getoverrun, prlimit64: done at both ends, or at either. clock_gettime: which clocks are home's
 /// is for the node to see.
@@ -45,7 +47,15 @@ const O_ACCMODE: u32 = 3;
 const O_WRONLY: u32 = 1;
 
 impl Away {
-    pub(super) fn on_up(&mut self, tid: Tid, up: Up) -> Result<(), String> {
+    /// Takes a message of `bytes` bytes of a body's thread.
+    pub(super) fn on_up(&mut self, tid: Tid, up: Up, bytes: usize) -> Result<(), String> {
+        if let Up::Call(Call { seq, .. })
+        | Up::Fork { seq, .. }
+        | Up::Exec { seq, .. }
+        | Up::MapFile { seq, .. } = &up
+        {
+            self.count(tid, *seq, bytes, None);
+        }
         match up {
             Up::Call(call) => self.on_call(tid, call),
             Up::Fork { seq, flags, exit_signal } => {
@@ -102,7 +112,12 @@ impl Away {
                 Ok(())
             }
             Up::Traced(traced) => {
-                self.actions.push_back(Action::Traced(tid, traced));
+                let asked_from = match &traced {
+                    Traced::Exit(exit) => exit.asked_from,
+                    _ => None,
+                };
+                let served = asked_from.map(|from| self.served(tid, from)).unwrap_or_default();
+                self.actions.push_back(Action::Traced(tid, traced, served));
                 Ok(())
             }
             Up::ThreadEnd => {
@@ -113,6 +128,59 @@ impl Away {
                 Ok(())
             }
         }
+    }
+
+    /// Counts what a traced call costs: bytes on the wire, and the time since its deputy was given it.
+    pub(super) fn count(&mut self, tid: Tid, seq: u64, bytes: usize, since: Option<Instant>) {
+        if !self.traced {
+            return;
+        }
+        let Some(deputy) = self.threads.get_mut(&tid) else { return };
+        if self.processes.get(&deputy.process).is_none_or(|process| !process.traced) {
+            return;
+        }
+        if deputy.served.back().is_none_or(|(last, _)| *last != seq) {
+            deputy.served.push_back((seq, Served::default()));
+            if deputy.served.len() > SERVED_MAX {
+                deputy.served.pop_front();
+            }
+        }
+        if let Some((_, served)) = deputy.served.back_mut() {
+            served.bytes += bytes as u64;
+            let took = since.map_or(0, |since| u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            served.ns = served.ns.saturating_add(took);
+        }
+    }
+
+    /// What the requests of a thread have cost from number `from` on.
+    fn served(&mut self, tid: Tid, from: u64) -> Served {
+        let served = self.threads.get_mut(&tid).map(|deputy| std::mem::take(&mut deputy.served));
+        let these = served.into_iter().flatten().filter(|(seq, _)| *seq >= from);
+        these.fold(Served::default(), |sum, (_, one)| Served {
+            ns: sum.ns.saturating_add(one.ns),
+            bytes: sum.bytes.saturating_add(one.bytes),
+        })
+    }
+
+    /// What of a process is wanted for a trace from now on.
+    pub fn trace(&mut self, pid: Tid, wanted: Option<Wanted>) {
+        let Some(key) = self.pids.get(&pid).copied() else { return };
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        process.traced = wanted.is_some();
+        self.traced = self.processes.values().any(|process| process.traced);
+        self.tell(key, &ToBody::Trace(wanted));
+    }
+
+    /// Whether a process that is here is traced.
+    pub fn is_traced(&self, pid: Tid) -> bool {
+        let process = self.pids.get(&pid).and_then(|key| self.processes.get(key));
+        process.is_some_and(|process| process.traced)
+    }
+
+    /// The threads of a process that is here.
+    pub fn threads_of(&self, pid: Tid) -> Vec<Tid> {
+        let process = self.pids.get(&pid).and_then(|key| self.processes.get(key));
+        process.map_or_else(Vec::new, |process| process.threads.clone())
     }
 
     /// Whether a request can be served now. One that crossed a move is made again where the process goes.
@@ -314,6 +382,7 @@ impl Away {
             _ => Outcome::Done(ret),
         };
         if serving.what != What::Quiet {
+            self.count(tid, serving.seq, 0, Some(serving.since));
             self.reply(tid, serving.seq, outcome, outs);
         }
     }
@@ -515,4 +584,6 @@ fn places(call: &Call) -> Option<Vec<u64>> {
     Some(places)
 }
 
+/// Requests whose cost is kept: a call that is interrupted is requested anew.
+const SERVED_MAX: usize = 16;
 const AT_FDCWD: i32 = -100;

@@ -14,6 +14,7 @@ use crate::away::{Action, Move, NotSent, Shared, settle_exec};
 use crate::control::Reply;
 use crate::process::{INIT, INIT_STAYS, Place, Process, SIGNALFD_STAYS, StayReason, ThreadState};
 use crate::procfs;
+use crate::trace::event::Moved;
 
 /// A process that came home for a call is looked at again after this long, then after twice as long, and so on.
 const REVISIT_FIRST: Duration = Duration::from_millis(10);
@@ -116,9 +117,7 @@ impl Supervisor {
                 let stay = self.table.processes.get(&parent).and_then(|process| process.stay.clone());
                 self.table.add_process(child, parent, stay, ThreadState::Away);
                 self.set_node(child, node);
-                if let Some(trace) = &mut self.trace {
-                    trace.born(child);
-                }
+                self.traces.born(child, child, parent);
             }
             Action::Copied { pid, reason } => self.copied(pid, node, &reason),
             Action::CameHome { pid, threads, stay, unfinished } => {
@@ -126,9 +125,7 @@ impl Supervisor {
             }
             Action::Execed { pid, thread } => {
                 self.table.keep_only_leader(pid);
-                if let Some(trace) = &mut self.trace {
-                    trace.executed_away(pid);
-                }
+                self.traces.executed_away(pid);
                 if let Some(thread) = self.ask_daemon(thread, Some(node)) {
                     self.send_fresh(pid, thread, node);
                 }
@@ -138,21 +135,9 @@ impl Supervisor {
                 self.reaped(pid);
             }
             Action::Moved(report) => self.moved(node, report),
-            Action::Born(tid) => {
-                if let Some(trace) = &mut self.trace {
-                    trace.born(tid);
-                }
-            }
-            Action::ThreadEnded(tid, event) => {
-                if let Some(trace) = &mut self.trace {
-                    trace.ended(tid, event);
-                }
-            }
-            Action::Traced(tid, traced) => {
-                if let Some(trace) = &mut self.trace {
-                    trace.away(tid, traced);
-                }
-            }
+            Action::Born { tid, pid } => self.traces.born(tid, pid, pid),
+            Action::ThreadEnded(tid, event) => self.traces.ended(tid, event),
+            Action::Traced(tid, traced, served) => self.traces.away(tid, traced, served),
             Action::Counted(pid) => self.counted(pid),
             Action::Say(line) => self.console.say(self.first, format_args!("{line}")),
         }
@@ -196,16 +181,13 @@ impl Supervisor {
 
     /// Takes a move into the report and the trace.
     pub(super) fn record(&mut self, report: Move) {
+        if !self.traces.is_empty() {
+            self.traces.moved(report.pid, Moved::from(&report));
+        }
         let Move { pid, from, to, reason, freeze_ms, total_ms, bytes, failed } = report;
         if let Some(why) = failed {
-            if let Some(trace) = &mut self.trace {
-                trace.moved(pid, &format!("not moved {from} -> {to}: {why}"));
-            }
             self.console.verbose(format_args!("process {pid} stays at {from}: {why}"));
             return;
-        }
-        if let Some(trace) = &mut self.trace {
-            trace.moved(pid, &format!("moved {from} -> {to} ({reason}), {freeze_ms:.1} ms, {bytes} bytes"));
         }
         self.stats.moves.push(crate::stats::Move { pid, from, to, reason, freeze_ms, total_ms, bytes });
     }
@@ -310,9 +292,7 @@ impl Supervisor {
         let Some(node) = self.elsewhere.default else { return Next::Go(0) };
         match settle_exec(thread, Vec::new()) {
             Ok(thread) => {
-                if let Some(trace) = &mut self.trace {
-                    trace.executed_home(pid);
-                }
+                self.traces.executed_home(pid);
                 self.send_fresh(pid, thread, node);
                 Next::Taken
             }
@@ -350,6 +330,7 @@ impl Supervisor {
                     process.threads.push(pid);
                 }
                 self.set_away(pid);
+                self.tell_trace(pid);
                 Ok(())
             }
             Err(NotSent::Stay(threads, why)) => {

@@ -62,9 +62,7 @@ impl Supervisor {
         if let Some(thread) = self.table.threads.get_mut(&tid) {
             thread.newborn = true;
         }
-        if let Some(trace) = &mut self.trace {
-            trace.born(tid);
-        }
+        self.traces.born(tid, thread_of.unwrap_or(tid), thread_of.unwrap_or(maker));
     }
 
     /// Whether this is the thread's first stop, from now on no longer.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tracee::Tid;
+use wire::trace::Wanted;
 
 use super::Supervisor;
 use crate::control::{Reply, Ticket};
@@ -20,6 +21,13 @@ pub enum Command {
         pid: Tid,
         /// A node, or `home`.
         to: String,
+    },
+    /// Tells what a process and those that it makes do, until they have ended or the client goes.
+    Trace {
+        /// Its pid at home.
+        pid: Tid,
+        /// What of it.
+        wanted: Wanted,
     },
 }
 
@@ -50,6 +58,7 @@ impl Supervisor {
                 let reply = Reply::Processes(self.list());
                 self.reply(ticket, &reply);
             }
+            Command::Trace { pid, wanted } => self.begin_trace(ticket, pid, wanted),
             Command::Migrate { pid, to } => {
                 let reply = match self.table.processes.get(&pid) {
                     None => Reply::Failed(format!("{pid} is not a managed process")),

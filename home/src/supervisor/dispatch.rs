@@ -56,9 +56,7 @@ impl Supervisor {
         match stop {
             Stop::Signal(signal) => self.signal_stop(at, signal),
             Stop::Group(signal) => {
-                if let Some(trace) = &mut self.trace {
-                    trace.stopped_by(at.tid(), signal);
-                }
+                self.traces.stopped_by(at.tid(), signal);
                 self.group_stop(at)
             }
             Stop::Interrupt => self.interrupted(at),
@@ -70,9 +68,7 @@ impl Supervisor {
     }
 
     fn signal_stop(&mut self, at: &Stopped, signal: i32) -> Next {
-        if let Some(trace) = &mut self.trace {
-            trace.signal(at, signal);
-        }
+        self.traces.signal(at, signal);
         if self.leave_vdso(at, signal) {
             return Next::Go(0);
         }
@@ -106,10 +102,10 @@ impl Supervisor {
         {
             return self.execute_without_us(at);
         }
-        let again = self.repaired_call_moved_on(at);
-        if let Some(trace) = &mut self.trace {
-            trace.syscall(at);
-        }
+        // ESRCH: killed meanwhile, its end is reported next.
+        let Ok(stop) = at.syscall() else { return Next::Go(0) };
+        let again = self.repaired_call_moved_on(at, stop);
+        self.traces.syscall(at.tid(), stop);
         if let Some(regs) = again {
             // ESRCH: killed meanwhile.
             at.set_regs(&regs).ok();
@@ -122,9 +118,7 @@ impl Supervisor {
         let former = at.event_message().unwrap_or(at.tid() as u64) as Tid;
         // Its id may have been that of a leader that had to end for this exec.
         self.leaving.remove(&at.tid());
-        if let Some(trace) = &mut self.trace {
-            trace.executed(at.tid(), former);
-        }
+        self.traces.executed(at.tid(), former);
         self.table.keep_only_leader(at.tid());
         self.stop_copy(at.tid(), "it is another program now");
         if let Some(leader) = self.table.threads.get_mut(&at.tid()) {
@@ -168,7 +162,7 @@ impl Supervisor {
         let tid = stopped.tid();
         let thread = self.table.threads.get(&tid);
         let repaired = thread.is_some_and(|thread| thread.repair.is_some() || thread.lost_privilege);
-        let how = if self.trace.is_some() || repaired { Resume::Syscall } else { Resume::Cont };
+        let how = if repaired || self.traces.stops(tid) { Resume::Syscall } else { Resume::Cont };
         // ESRCH: killed meanwhile, its end is reported next.
         let state = stopped.resume(how, signal).map_or(ThreadState::Dead, ThreadState::Running);
         self.set_state(tid, state);
@@ -194,9 +188,7 @@ impl Supervisor {
     fn forget(&mut self, tid: Tid) {
         let Some(pid) = self.table.threads.get(&tid).map(|thread| thread.pid) else { return };
         self.table.threads.remove(&tid);
-        if let Some(trace) = &mut self.trace {
-            trace.forgotten(tid);
-        }
+        self.traces.forgotten(tid);
         if let Some(process) = self.table.processes.get_mut(&pid) {
             process.threads.retain(|other| *other != tid);
             if process.threads.is_empty() {

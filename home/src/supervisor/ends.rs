@@ -18,9 +18,7 @@ impl Supervisor {
         {
             return;
         }
-        if let Some(trace) = &mut self.trace {
-            trace.ended(tid, event);
-        }
+        self.traces.ended(tid, event);
         if !self.table.processes.contains_key(&tid) {
             return;
         }
@@ -37,9 +35,7 @@ impl Supervisor {
         }
         if tid == self.first && !self.first_has_ended {
             self.first_has_ended = true;
-            if let Some(trace) = &mut self.trace {
-                trace.flush();
-            }
+            self.traces.flush(true);
             self.write_stats();
             self.console.release();
         }

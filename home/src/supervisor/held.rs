@@ -128,8 +128,8 @@ impl Supervisor {
                 }
             }
         };
-        if let Some(trace) = self.trace.as_mut().filter(|_| !held.settled) {
-            trace.executed_home(pid);
+        if !held.settled {
+            self.traces.executed_home(pid);
         }
         self.send_fresh(pid, thread, to);
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use syscall_table::sets::CallSet;
 use tracee::Tid;
 use wire::local::RoundTrip;
 use wire::session::Begin;
@@ -95,6 +96,11 @@ impl Nodes {
         let index = NodeIndex(self.last);
         self.nodes.insert(index, Node::new(address, name, session));
         index
+    }
+
+    /// The session that has a process, if it is away or on its way.
+    pub(super) fn holding(&mut self, pid: Tid) -> Option<&mut Away> {
+        self.holder(pid).and_then(|index| self.get(index))
     }
 
     /// The next node after one.
@@ -241,7 +247,8 @@ impl Supervisor {
     }
 
     fn hello(&self) -> Begin {
-        Begin { trace_local: self.trace.is_some(), foreign_vdso: self.foreign_vdso }
+        let traced = self.traces.of_command().map_or(CallSet::NONE, |wanted| wanted.calls);
+        Begin { traced, foreign_vdso: self.foreign_vdso }
     }
 
     /// The node that is given on the command line: processes go there at their exec. Waits for it.

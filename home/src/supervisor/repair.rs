@@ -25,6 +25,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use syscall_table::{Deadline, Wait};
 use tracee::errno::restart;
 use tracee::image::{Unfinished, Used};
+use tracee::ptrace::SyscallStop;
 use tracee::regs::{Regs, SYSCALL_LEN};
 use tracee::{Errno, Stopped, Tid, clock, memory};
 
@@ -343,15 +344,17 @@ impl Supervisor {
 
     /// At an entry or exit stop of a thread with a repaired call. Returns the registers with which it makes the call again,
     /// if it shall.
-    pub(super) fn repaired_call_moved_on(&mut self, at: &Stopped) -> Option<Regs> {
+    pub(super) fn repaired_call_moved_on(&mut self, at: &Stopped, stop: SyscallStop) -> Option<Regs> {
         // What a move waits for may be this very stop: see `stop_thread`.
         let stopping = self.stopping == Some(at.tid());
         let thread = self.table.threads.get_mut(&at.tid())?;
-        let (entry, mut regs) = (at.at_syscall_entry().ok()?, at.regs().ok()?);
-        if !entry
-            && regs.ret() == restart::BLOCK
-            && let Some(nr) = regs.call().filter(|nr| *nr != RESTART_SYSCALL)
-        {
+        let entry = matches!(stop, SyscallStop::Entry { .. });
+        let blocked = stop == SyscallStop::Exit { ret: restart::BLOCK };
+        if thread.repair.is_none() && !stopping && !blocked {
+            return None;
+        }
+        let mut regs = at.regs().ok()?;
+        if blocked && let Some(nr) = regs.call().filter(|nr| *nr != RESTART_SYSCALL) {
             thread.goes_on_with = Some(nr);
         }
         let Some(repair) = &mut thread.repair else {

@@ -35,9 +35,7 @@ impl Supervisor {
         }
         self.console
             .verbose(format_args!("{pid} is {name}, which traces, so it runs unmanaged with what it starts"));
-        if let Some(trace) = &mut self.trace {
-            trace.note(pid, "unmanaged from here: it traces others");
-        }
+        self.traces.note(pid, "unmanaged from here: it traces others");
         Some(Next::Detach(0))
     }
 }

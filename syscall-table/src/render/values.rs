@@ -52,6 +52,7 @@ pub(super) fn flags(value: u64, set: &FlagSet) -> String {
 pub(super) fn name(value: u64, set: &FlagSet) -> String {
     match set.bits.iter().find(|(v, _)| *v == value) {
         Some((_, name)) => (*name).into(),
+        None if set.unknown.is_empty() => (value as i32).to_string(),
         None => format!("{} /* {} */", hex(value), set.unknown),
     }
 }
@@ -156,11 +157,15 @@ pub(super) fn result(out: &mut String, kind: Ret, ret: i64) {
     let _ = match kind {
         Ret::Address | Ret::Bits => write!(out, "{}", hex(ret as u64)),
         Ret::Octal => write!(out, "{}", octal(ret as u32)),
-        Ret::Named(set) if set.bits.iter().any(|(v, _)| *v == 0) => {
+        Ret::Named(set) if std::ptr::eq(set, &crate::flags::SIGNAL) && ret > 0 => {
+            write!(out, "{ret} ({})", signal(ret as u64))
+        }
+        Ret::Named(set) if set.bits.iter().any(|(v, _)| *v == ret as u64) => {
             write!(out, "{} ({})", hex(ret as u64), name(ret as u64, set))
         }
-        Ret::Named(_) if ret == 0 => write!(out, "0"),
-        Ret::Named(set) => write!(out, "{} (flags {})", hex(ret as u64), flags(ret as u64, set)),
+        Ret::NamedBits(label, set) if ret != 0 || !set.fields.is_empty() => {
+            write!(out, "{} ({label}{})", hex(ret as u64), flags(ret as u64, set))
+        }
         _ => write!(out, "{ret}"),
     };
 }
@@ -168,13 +173,13 @@ pub(super) fn result(out: &mut String, kind: Ret, ret: i64) {
 impl Printer<'_> {
     pub(super) fn scalar(&mut self, value: u64, kind: Kind) {
         let text = match kind {
-            Kind::Int | Kind::Fd | Kind::Pid => (value as i32).to_string(),
+            Kind::Int | Kind::Pid => (value as i32).to_string(),
             Kind::Uint => (value as u32).to_string(),
             Kind::Long | Kind::Offset => (value as i64).to_string(),
             Kind::Size => value.to_string(),
             Kind::Hex => hex(value),
-            Kind::DirFd if value as i32 == -100 => "AT_FDCWD".into(),
-            Kind::DirFd => (value as i32).to_string(),
+            Kind::Fd if value as i32 == -100 => "-100".into(),
+            Kind::Fd | Kind::DirFd => self.descriptor(value as i32),
             Kind::Signal => signal(value & 0xffff_ffff),
             Kind::Mode => octal(value as u32),
             Kind::Flags(set) => flags(value, set),
