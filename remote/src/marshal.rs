@@ -12,6 +12,10 @@ impl table::GuestRead for Guest {
     fn read(&mut self, address: u64, buffer: &mut [u8]) -> usize {
         memory::read(self.0, address, buffer)
     }
+
+    fn stack_pointer(&mut self) -> Option<u64> {
+        memory::stack_pointer(self.0)
+    }
 }
 
 /// What travels of the buffers: all but their addresses.

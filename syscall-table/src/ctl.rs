@@ -1,5 +1,6 @@
 //! Sub-tables of the smaller multiplexed calls: futex, System V IPC, socket options, keyrings and others.
 
+use crate::flags::KEY_SPEC;
 use crate::kinds::Kind::*;
 use crate::kinds::{Len, Shape, bytes, got, ins, outs};
 use crate::types::Deadline::*;
@@ -51,20 +52,20 @@ pub static SEMCTL: SubTable = SubTable {
 
 #[rustfmt::skip]
 static SEMCTL_OPS: &[Op] = ops! {
-    0 IPC_RMID() -> Zero, Forward, No, "";
-    1 IPC_SET(buf: ins(Shape::Opaque(104))) -> Zero, Forward, No, "struct semid_ds";
-    2 IPC_STAT(buf: outs(Shape::Opaque(104))) -> Zero, Forward, No, "struct semid_ds";
+    0 IPC_RMID(arg: Addr) -> Zero, Forward, No, "";
+    1 IPC_SET(buf: ins(Shape::SemidDs)) -> Zero, Forward, No, "struct semid_ds";
+    2 IPC_STAT(buf: outs(Shape::SemidDs)) -> Zero, Forward, No, "struct semid_ds";
     3 IPC_INFO(buf: outs(Shape::Opaque(40))) -> Value, Forward, No, "struct seminfo";
-    11 GETPID() -> NewPid, Forward, No, "";
-    12 GETVAL() -> Count, Forward, No, "";
+    11 GETPID(arg: Addr) -> NewPid, Forward, No, "";
+    12 GETVAL(arg: Addr) -> Count, Forward, No, "";
     13 GETALL(array: Addr) -> Zero, Home, No, "semctl(GETALL): its length is not in the arguments";
-    14 GETNCNT() -> Count, Forward, No, "";
-    15 GETZCNT() -> Count, Forward, No, "";
-    16 SETVAL(val: Int) -> Zero, Forward, No, "";
+    14 GETNCNT(arg: Addr) -> Count, Forward, No, "";
+    15 GETZCNT(arg: Addr) -> Count, Forward, No, "";
+    16 SETVAL(val: Addr) -> Zero, Forward, No, "";
     17 SETALL(array: Prefix(64_000)) -> Zero, Forward, No, "at most SEMMSL (32,000) words, the kernel takes what it needs";
-    18 SEM_STAT(buf: outs(Shape::Opaque(104))) -> Value, Forward, No, "struct semid_ds";
+    18 SEM_STAT(buf: outs(Shape::SemidDs)) -> Value, Forward, No, "struct semid_ds";
     19 SEM_INFO(buf: outs(Shape::Opaque(40))) -> Value, Forward, No, "struct seminfo";
-    20 SEM_STAT_ANY(buf: outs(Shape::Opaque(104))) -> Value, Forward, No, "struct semid_ds";
+    20 SEM_STAT_ANY(buf: outs(Shape::SemidDs)) -> Value, Forward, No, "struct semid_ds";
 };
 
 /// msgctl(2).
@@ -77,13 +78,13 @@ pub static MSGCTL: SubTable = SubTable {
 
 #[rustfmt::skip]
 static MSGCTL_OPS: &[Op] = ops! {
-    0 IPC_RMID() -> Zero, Forward, No, "";
-    1 IPC_SET(buf: ins(Shape::Opaque(120))) -> Zero, Forward, No, "struct msqid_ds";
-    2 IPC_STAT(buf: outs(Shape::Opaque(120))) -> Zero, Forward, No, "struct msqid_ds";
+    0 IPC_RMID(arg: Addr) -> Zero, Forward, No, "";
+    1 IPC_SET(buf: ins(Shape::MsqidDs)) -> Zero, Forward, No, "struct msqid_ds";
+    2 IPC_STAT(buf: outs(Shape::MsqidDs)) -> Zero, Forward, No, "struct msqid_ds";
     3 IPC_INFO(buf: outs(Shape::Opaque(32))) -> Value, Forward, No, "struct msginfo";
-    11 MSG_STAT(buf: outs(Shape::Opaque(120))) -> Value, Forward, No, "struct msqid_ds";
+    11 MSG_STAT(buf: outs(Shape::MsqidDs)) -> Value, Forward, No, "struct msqid_ds";
     12 MSG_INFO(buf: outs(Shape::Opaque(32))) -> Value, Forward, No, "struct msginfo";
-    13 MSG_STAT_ANY(buf: outs(Shape::Opaque(120))) -> Value, Forward, No, "struct msqid_ds";
+    13 MSG_STAT_ANY(buf: outs(Shape::MsqidDs)) -> Value, Forward, No, "struct msqid_ds";
 };
 
 /// shmctl(2).
@@ -96,15 +97,15 @@ pub static SHMCTL: SubTable = SubTable {
 
 #[rustfmt::skip]
 static SHMCTL_OPS: &[Op] = ops! {
-    0 IPC_RMID() -> Zero, Forward, No, "";
-    1 IPC_SET(buf: ins(Shape::Opaque(112))) -> Zero, Forward, No, "struct shmid_ds";
-    2 IPC_STAT(buf: outs(Shape::Opaque(112))) -> Zero, Forward, No, "struct shmid_ds";
+    0 IPC_RMID(arg: Addr) -> Zero, Forward, No, "";
+    1 IPC_SET(buf: ins(Shape::ShmidDs)) -> Zero, Forward, No, "struct shmid_ds";
+    2 IPC_STAT(buf: outs(Shape::ShmidDs)) -> Zero, Forward, No, "struct shmid_ds";
     3 IPC_INFO(buf: outs(Shape::Opaque(72))) -> Value, Forward, No, "struct shminfo";
-    11 SHM_LOCK() -> Zero, Forward, No, "";
-    12 SHM_UNLOCK() -> Zero, Forward, No, "";
-    13 SHM_STAT(buf: outs(Shape::Opaque(112))) -> Value, Forward, No, "struct shmid_ds";
+    11 SHM_LOCK(arg: Addr) -> Zero, Forward, No, "";
+    12 SHM_UNLOCK(arg: Addr) -> Zero, Forward, No, "";
+    13 SHM_STAT(buf: outs(Shape::ShmidDs)) -> Value, Forward, No, "struct shmid_ds";
     14 SHM_INFO(buf: outs(Shape::Opaque(48))) -> Value, Forward, No, "struct shm_info";
-    15 SHM_STAT_ANY(buf: outs(Shape::Opaque(112))) -> Value, Forward, No, "struct shmid_ds";
+    15 SHM_STAT_ANY(buf: outs(Shape::ShmidDs)) -> Value, Forward, No, "struct shmid_ds";
 };
 
 /// setsockopt(2), by level and option. Listed are those that are not a flat value.
@@ -117,17 +118,17 @@ pub static SETSOCKOPT: SubTable = SubTable {
 
 #[rustfmt::skip]
 static SETSOCKOPT_FLAT: &[Op] = ops! {
-    0 FLAT(optval: bytes(4), optlen: Uint) -> Zero, Forward, No, "a flat value";
+    0 FLAT(optval: bytes(4), optlen: Int) -> Zero, Forward, No, "a flat value";
 };
 
 #[rustfmt::skip]
 static SETSOCKOPT_OPS: &[Op] = ops! {
-    0x1_0000_001a SO_ATTACH_FILTER(optval: Addr, optlen: Uint) -> Zero, Home, No, "SO_ATTACH_FILTER: a pointer inside";
-    0x1_0000_0033 SO_ATTACH_REUSEPORT_CBPF(optval: Addr, optlen: Uint) -> Zero, Home, No, "SO_ATTACH_REUSEPORT_CBPF: a pointer inside";
-    0x1_0000_003c SO_ZEROCOPY(optval: Addr, optlen: Uint) -> Zero, Home, No, "SO_ZEROCOPY: the kernel keeps reading the program's pages";
-    0x40 IPT_SO_SET_REPLACE(optval: Addr, optlen: Uint) -> Zero, Home, No, "IPT_SO_SET_REPLACE: a pointer inside";
-    0x29_0000_0040 IP6T_SO_SET_REPLACE(optval: Addr, optlen: Uint) -> Zero, Home, No, "IP6T_SO_SET_REPLACE: a pointer inside";
-    0x107_0000_0016 PACKET_FANOUT_DATA(optval: Addr, optlen: Uint) -> Zero, Home, No, "PACKET_FANOUT_DATA: a pointer inside";
+    0x1_0000_001a SO_ATTACH_FILTER(optval: Addr, optlen: Int) -> Zero, Home, No, "SO_ATTACH_FILTER: a pointer inside";
+    0x1_0000_0033 SO_ATTACH_REUSEPORT_CBPF(optval: Addr, optlen: Int) -> Zero, Home, No, "SO_ATTACH_REUSEPORT_CBPF: a pointer inside";
+    0x1_0000_003c SO_ZEROCOPY(optval: Addr, optlen: Int) -> Zero, Home, No, "SO_ZEROCOPY: the kernel keeps reading the program's pages";
+    0x40 IPT_SO_SET_REPLACE(optval: Addr, optlen: Int) -> Zero, Home, No, "IPT_SO_SET_REPLACE: a pointer inside";
+    0x29_0000_0040 IP6T_SO_SET_REPLACE(optval: Addr, optlen: Int) -> Zero, Home, No, "IP6T_SO_SET_REPLACE: a pointer inside";
+    0x107_0000_0016 PACKET_FANOUT_DATA(optval: Addr, optlen: Int) -> Zero, Home, No, "PACKET_FANOUT_DATA: a pointer inside";
 };
 
 /// getsockopt(2), by level and option. Some options read what is there, so the buffer goes in as well.
@@ -160,23 +161,23 @@ pub static KEYCTL: SubTable = SubTable {
 
 #[rustfmt::skip]
 static KEYCTL_OPS: &[Op] = ops! {
-    0 KEYCTL_GET_KEYRING_ID(id: Int, create: Int) -> Value, Forward, No, "";
+    0 KEYCTL_GET_KEYRING_ID(id: Enum(&KEY_SPEC), create: Int) -> Value, Forward, No, "";
     1 KEYCTL_JOIN_SESSION_KEYRING(name: Str) -> Value, Forward, No, "";
-    2 KEYCTL_UPDATE(key: Int, payload: bytes(3), plen: Size) -> Zero, Forward, No, "";
-    3 KEYCTL_REVOKE(key: Int) -> Zero, Forward, No, "";
-    4 KEYCTL_CHOWN(key: Int, uid: Id, gid: Id) -> Zero, Forward, No, "";
-    5 KEYCTL_SETPERM(key: Int, perm: Hex) -> Zero, Forward, No, "";
-    6 KEYCTL_DESCRIBE(key: Int, buffer: got(3), buflen: Size) -> Count, Forward, No, "";
-    7 KEYCTL_CLEAR(keyring: Int) -> Zero, Forward, No, "";
-    8 KEYCTL_LINK(key: Int, keyring: Int) -> Zero, Forward, No, "";
-    9 KEYCTL_UNLINK(key: Int, keyring: Int) -> Zero, Forward, No, "";
-    10 KEYCTL_SEARCH(keyring: Int, type: Str, description: Str, dest: Int) -> Value, Forward, No, "";
-    11 KEYCTL_READ(key: Int, buffer: got(3), buflen: Size) -> Count, Forward, No, "";
-    14 KEYCTL_SET_REQKEY_KEYRING(keyring: Int) -> Value, Forward, No, "";
-    15 KEYCTL_SET_TIMEOUT(key: Int, seconds: Uint) -> Zero, Forward, No, "";
-    17 KEYCTL_GET_SECURITY(key: Int, buffer: got(3), buflen: Size) -> Count, Forward, No, "";
-    21 KEYCTL_INVALIDATE(key: Int) -> Zero, Forward, No, "";
-    22 KEYCTL_GET_PERSISTENT(uid: Id, keyring: Int) -> Value, Forward, No, "";
+    2 KEYCTL_UPDATE(key: Enum(&KEY_SPEC), payload: bytes(3), plen: Size) -> Zero, Forward, No, "";
+    3 KEYCTL_REVOKE(key: Enum(&KEY_SPEC)) -> Zero, Forward, No, "";
+    4 KEYCTL_CHOWN(key: Enum(&KEY_SPEC), uid: Id, gid: Id) -> Zero, Forward, No, "";
+    5 KEYCTL_SETPERM(key: Enum(&KEY_SPEC), perm: Hex) -> Zero, Forward, No, "";
+    6 KEYCTL_DESCRIBE(key: Enum(&KEY_SPEC), buffer: got(3), buflen: Size) -> Count, Forward, No, "";
+    7 KEYCTL_CLEAR(keyring: Enum(&KEY_SPEC)) -> Zero, Forward, No, "";
+    8 KEYCTL_LINK(key: Enum(&KEY_SPEC), keyring: Enum(&KEY_SPEC)) -> Zero, Forward, No, "";
+    9 KEYCTL_UNLINK(key: Enum(&KEY_SPEC), keyring: Enum(&KEY_SPEC)) -> Zero, Forward, No, "";
+    10 KEYCTL_SEARCH(keyring: Enum(&KEY_SPEC), type: Str, description: Str, dest: Enum(&KEY_SPEC)) -> Value, Forward, No, "";
+    11 KEYCTL_READ(key: Enum(&KEY_SPEC), buffer: got(3), buflen: Size) -> Count, Forward, No, "";
+    14 KEYCTL_SET_REQKEY_KEYRING(keyring: Enum(&KEY_SPEC)) -> Value, Forward, No, "";
+    15 KEYCTL_SET_TIMEOUT(key: Enum(&KEY_SPEC), seconds: Uint) -> Zero, Forward, No, "";
+    17 KEYCTL_GET_SECURITY(key: Enum(&KEY_SPEC), buffer: got(3), buflen: Size) -> Count, Forward, No, "";
+    21 KEYCTL_INVALIDATE(key: Enum(&KEY_SPEC)) -> Zero, Forward, No, "";
+    22 KEYCTL_GET_PERSISTENT(uid: Id, keyring: Enum(&KEY_SPEC)) -> Value, Forward, No, "";
 };
 
 /// arch_prctl(2). The segment bases pass the filter; these do not.
@@ -191,8 +192,8 @@ pub static ARCH_PRCTL: SubTable = SubTable {
 static ARCH_PRCTL_OPS: &[Op] = ops! {
     0x1001 ARCH_SET_GS(addr: Addr) -> Zero, Local, No, "the body's own";
     0x1002 ARCH_SET_FS(addr: Addr) -> Zero, Local, No, "the body's own";
-    0x1003 ARCH_GET_FS(addr: Addr) -> Zero, Local, No, "the body's own";
-    0x1004 ARCH_GET_GS(addr: Addr) -> Zero, Local, No, "the body's own";
+    0x1003 ARCH_GET_FS(addr: outs(Shape::U64)) -> Zero, Local, No, "the body's own";
+    0x1004 ARCH_GET_GS(addr: outs(Shape::U64)) -> Zero, Local, No, "the body's own";
     0x1011 ARCH_GET_CPUID(addr: Addr) -> Value, Local, No, "CPUID faulting, off in a body";
     0x1012 ARCH_SET_CPUID(addr: Addr) -> Zero, Home, No, "ARCH_SET_CPUID: CPUID faulting is in no image";
     0x1021 ARCH_GET_XCOMP_SUPP(addr: outs(Shape::U64)) -> Zero, Local, No, "of the CPU that it runs on";
@@ -212,7 +213,7 @@ pub static FSCONFIG: SubTable = SubTable {
 
 #[rustfmt::skip]
 static FSCONFIG_OPS: &[Op] = ops! {
-    0 FSCONFIG_SET_FLAG(key: Str) -> Zero, Forward, No, "";
+    0 FSCONFIG_SET_FLAG(key: Str, value: Addr, aux: Int) -> Zero, Forward, No, "";
     1 FSCONFIG_SET_STRING(key: Str, value: Str, aux: Int) -> Zero, Forward, No, "";
     2 FSCONFIG_SET_BINARY(key: Str, value: bytes(4), aux: Int) -> Zero, Forward, No, "";
     3 FSCONFIG_SET_PATH(key: Str, value: Path, aux: DirFd) -> Zero, Forward, No, "";

@@ -3,7 +3,7 @@
 /// The names of an argument's bits or values.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FlagSet {
-    /// What stands beside a value without a name: `0x8000 /* O_??? */`.
+    /// What stands beside a value without a name: `0x8000 /* O_??? */`. If it is empty, others are plain numbers.
     pub unknown: &'static str,
     /// Enumerated fields, shown first: (mask, values).
     pub fields: &'static [(u64, &'static [(u64, &'static str)])],
@@ -30,11 +30,13 @@ macro_rules! set {
 mod file;
 mod memory;
 mod net;
+mod netlink;
 mod process;
 mod tty;
 
 pub use file::*;
 pub use memory::*;
 pub use net::*;
+pub use netlink::*;
 pub use process::*;
 pub use tty::*;

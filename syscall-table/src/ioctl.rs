@@ -4,6 +4,7 @@
 //! Sources: ioctl_tty(2), ioctl_fat(2), ioctl_ficlone(2), ioctl_fslabel(2), netdevice(7), the kernel's
 //! `asm-generic/ioctls.h`, `linux/fs.h`, `linux/sockios.h`, `linux/nsfs.h`.
 
+use crate::flags::{TCFLOW, TCFLUSH};
 use crate::kinds::Kind::*;
 use crate::kinds::{Shape, inouts, ins, outs};
 use crate::types::Ret::*;
@@ -31,8 +32,8 @@ pub(crate) static IOCTL_OPS: &[Op] = ops! {
     0x5407 TCSETAW(argp: ins(Shape::Termio)) -> Zero, Forward, Plain, "waits until output is sent";
     0x5408 TCSETAF(argp: ins(Shape::Termio)) -> Zero, Forward, Plain, "waits until output is sent";
     0x5409 TCSBRK(arg: Int) -> Zero, Forward, Plain, "waits until output is sent";
-    0x540a TCXONC(arg: Int) -> Zero, Forward, Plain, "terminals are home's";
-    0x540b TCFLSH(arg: Int) -> Zero, Forward, Plain, "terminals are home's";
+    0x540a TCXONC(arg: Enum(&TCFLOW)) -> Zero, Forward, Plain, "terminals are home's";
+    0x540b TCFLSH(arg: Enum(&TCFLUSH)) -> Zero, Forward, Plain, "terminals are home's";
     0x540c TIOCEXCL() -> Zero, Forward, No, "terminals are home's";
     0x540d TIOCNXCL() -> Zero, Forward, No, "terminals are home's";
     0x540e TIOCSCTTY(arg: Int) -> Zero, Forward, No, "the deputy leads the session";
@@ -66,12 +67,12 @@ pub(crate) static IOCTL_OPS: &[Op] = ops! {
     0x80045430 TIOCGPTN(argp: outs(Shape::I32)) -> Zero, Forward, No, "terminals are home's";
     0x40045431 TIOCSPTLCK(argp: ins(Shape::I32)) -> Zero, Forward, No, "terminals are home's";
     0x80045432 TIOCGDEV(argp: outs(Shape::U32)) -> Zero, Forward, No, "terminals are home's";
-    0x40045436 TIOCSIG(arg: Signal) -> Zero, Forward, No, "terminals are home's";
+    0x40045436 TIOCSIG(arg: Hex) -> Zero, Forward, No, "terminals are home's";
     0x5437 TIOCVHANGUP() -> Zero, Forward, No, "terminals are home's";
     0x80045438 TIOCGPKT(argp: outs(Shape::I32)) -> Zero, Forward, No, "terminals are home's";
     0x80045439 TIOCGPTLCK(argp: outs(Shape::I32)) -> Zero, Forward, No, "terminals are home's";
     0x80045440 TIOCGEXCL(argp: outs(Shape::I32)) -> Zero, Forward, No, "terminals are home's";
-    0x5441 TIOCGPTPEER(flags: Flags(&crate::flags::OPEN)) -> NewFd, Forward, No, "descriptors live at home";
+    0x5441 TIOCGPTPEER(flags: Hex) -> NewFd, Forward, No, "descriptors live at home";
     0x5450 FIONCLEX() -> Zero, Forward, No, "descriptors live at home";
     0x5451 FIOCLEX() -> Zero, Forward, No, "descriptors live at home";
     0x5452 FIOASYNC(argp: ins(Shape::I32)) -> Zero, Forward, No, "descriptors live at home";
@@ -156,8 +157,8 @@ pub(crate) static IOCTL_OPS: &[Op] = ops! {
     0x8903 FIOGETOWN(argp: outs(Shape::I32)) -> Zero, Forward, No, "sockets live at home";
     0x8904 SIOCGPGRP(argp: outs(Shape::I32)) -> Zero, Forward, No, "sockets live at home";
     0x8905 SIOCATMARK(argp: outs(Shape::I32)) -> Zero, Forward, No, "sockets live at home";
-    0x8906 SIOCGSTAMP(argp: outs(Shape::Timeval)) -> Zero, Forward, No, "sockets live at home";
-    0x8907 SIOCGSTAMPNS(argp: outs(Shape::Timespec)) -> Zero, Forward, No, "sockets live at home";
+    0x8906 SIOCGSTAMP_OLD(argp: outs(Shape::Timeval)) -> Zero, Forward, No, "sockets live at home";
+    0x8907 SIOCGSTAMPNS_OLD(argp: outs(Shape::Timespec)) -> Zero, Forward, No, "sockets live at home";
     0x80108906 SIOCGSTAMP_NEW(argp: outs(Shape::Timeval)) -> Zero, Forward, No, "sockets live at home";
     0x80108907 SIOCGSTAMPNS_NEW(argp: outs(Shape::Timespec)) -> Zero, Forward, No, "sockets live at home";
     0x894b SIOCOUTQNSD(argp: outs(Shape::I32)) -> Zero, Forward, No, "sockets live at home";

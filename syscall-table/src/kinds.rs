@@ -286,6 +286,12 @@ pub enum Shape {
     CapData,
     /// `struct ifreq`
     Ifreq,
+    /// `struct semid64_ds`
+    SemidDs,
+    /// `struct msqid64_ds`
+    MsqidDs,
+    /// `struct shmid64_ds`
+    ShmidDs,
 }
 
 impl Shape {
@@ -306,8 +312,9 @@ impl Shape {
             Ifreq => 40,
             Termios2 => 44,
             MqAttr | Sigevent => 64,
-            Sysinfo => 112,
-            Statfs => 120,
+            SemidDs => 104,
+            Sysinfo | ShmidDs => 112,
+            Statfs | MsqidDs => 120,
             Siginfo => 128,
             Stat | Rusage => 144,
             Timex => 208,

@@ -150,7 +150,15 @@ pub fn resolve(call: &'static Call, args: &[u64; 6]) -> Resolved {
     };
     let Some(table) = sub else { return resolved };
     let first = call.args.iter().position(|arg| matches!(arg.kind, Kind::Sub(_))).unwrap_or(6);
-    match table.op(args) {
+    let op = table.op(args);
+    if op.is_none() {
+        // Nothing is known of them but that they are numbers.
+        for (slot, arg) in resolved.args[first..].iter_mut().zip(&call.args[first..]) {
+            let kind = if matches!(arg.kind, Kind::Sub(_)) { Kind::Hex } else { arg.kind };
+            *slot = Some(Arg { kind, ..*arg });
+        }
+    }
+    match op {
         Some(op) => {
             for (slot, arg) in resolved.args[first..].iter_mut().zip(op.args) {
                 *slot = Some(*arg);

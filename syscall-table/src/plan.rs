@@ -36,6 +36,11 @@ pub const BAD_ADDRESS: u64 = 1 << 63;
 pub trait GuestRead {
     /// Reads from `addr` on until `buf` is full or a page cannot be read; returns how many bytes were read.
     fn read(&mut self, addr: u64, buf: &mut [u8]) -> usize;
+
+    /// The stack pointer at the call, for what lies there and has no pointer to it (rt_sigreturn(2)).
+    fn stack_pointer(&mut self) -> Option<u64> {
+        None
+    }
 }
 
 /// Reads what the call needs out of the program's memory.

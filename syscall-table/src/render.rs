@@ -11,18 +11,26 @@ use crate::lookup::{Resolved, by_number, resolve};
 use crate::plan::GuestRead;
 use crate::types::*;
 
+mod address;
 mod calls;
 mod descriptors;
+mod devices;
 mod errno;
+mod ipc;
+mod memory;
 mod net;
+mod netlink;
+mod options;
 mod shapes;
+mod signals;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use descriptors::{MARK, shown_path, with_paths};
 pub use errno::errno;
-pub use shapes::siginfo_text;
+pub use signals::siginfo_text;
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +72,16 @@ pub fn entry(nr: u32, args: [u64; 6], mem: &mut dyn GuestRead, style: &Style) ->
         for (i, arg) in args.iter().enumerate() {
             let _ = write!(text, "{}{}", if i > 0 { ", " } else { "" }, values::hex(*arg));
         }
-        return Entry { text, next: 6, length: None, offset: None };
+        return Entry { text, next: ALL_ARGUMENTS, length: None, offset: None };
     };
     let mut printer = Printer::new(call, args, None, mem, style);
     let _ = write!(printer.out, "{}(", call.name);
     let next = printer.arguments(0);
     let length = printer.resolved.args().find(|(_, arg)| arg.kind == Kind::SockLen);
-    let length = length.and_then(|(n, _)| printer.word32(args[n])).or_else(|| printer.message_name_length());
+    let length = length
+        .and_then(|(n, _)| printer.word32(args[n]))
+        .or_else(|| printer.message_name_length())
+        .or_else(|| printer.file_handle_length());
     let offset = printer.resolved.args().find(|(_, arg)| arg.kind == VALUE_RESULT_OFFSET);
     let offset = offset.and_then(|(n, _)| printer.word64(args[n]));
     Entry { text: printer.out, next, length, offset }
@@ -133,6 +144,14 @@ pub fn exit_parts(
     Exit { rest, result }
 }
 
+/// The rest of the arguments of a call in which its thread was killed; its result is `?`.
+pub fn cut_short(entry: &Entry) -> &'static str {
+    if entry.next < ALL_ARGUMENTS { " <unfinished ...>)" } else { ")" }
+}
+
+/// [`Entry::next`] of a call whose arguments are all known when it is made.
+const ALL_ARGUMENTS: usize = 6;
+
 /// What sendfile(2) and splice(2) have.
 const VALUE_RESULT_OFFSET: Kind = Kind::InOut(Len::Const(8), Shape::I64);
 
@@ -183,7 +202,7 @@ impl<'m> Printer<'m> {
     /// Prints arguments from `first` on, at entry up to one that is not known yet, whose index it returns.
     fn arguments(&mut self, first: usize) -> usize {
         if self.whole_call() {
-            return 6;
+            return ALL_ARGUMENTS;
         }
         let resolved = self.resolved;
         for (n, arg) in resolved.args().skip_while(|(n, _)| *n < first) {
@@ -199,13 +218,21 @@ impl<'m> Printer<'m> {
             }
             self.argument(n, arg.kind);
         }
-        6
+        ALL_ARGUMENTS
     }
 
     /// Whether the argument is shown when the call returns: the kernel writes it.
     fn known_at_exit(&self, n: usize, kind: Kind) -> bool {
         if self.args[n] == 0 {
             return false;
+        }
+        match (self.name(), n) {
+            // The kernel moves the offsets, what is shown is where they were.
+            ("splice" | "copy_file_range", 1 | 3) => return false,
+            ("mincore", 2) | ("get_mempolicy", 0 | 1) | ("process_vm_readv", 1) => return true,
+            ("ioctl", 2) if self.is_op("SIOCGIFCONF") => return true,
+            ("seccomp", 2) => return self.args[0] as u32 == 3,
+            _ => {}
         }
         match kind {
             Kind::Out(..)
@@ -219,7 +246,7 @@ impl<'m> Printer<'m> {
             | Kind::Mmsghdr { .. }
             | Kind::MsgBuf { dir: Dir::Out, .. }
             | Kind::FileHandle(Dir::Out) => true,
-            Kind::Remains(_) => matches!(self.name(), "nanosleep" | "clock_nanosleep" | "capget"),
+            Kind::Remains(_) => matches!(self.name(), "nanosleep" | "clock_nanosleep"),
             _ => false,
         }
     }
@@ -245,9 +272,9 @@ impl<'m> Printer<'m> {
             Kind::Iovec { count_arg, dir } => {
                 let limit = if dir == Dir::Out { self.ret.map(|ret| ret.max(0) as u64) } else { None };
                 if self.failed() && dir == Dir::Out {
-                    self.address(value);
+                    self.bare_vector(value, self.args[count_arg as usize]);
                 } else {
-                    self.vector(value, self.args[count_arg as usize], limit);
+                    self.vector(value, self.args[count_arg as usize], limit, false);
                 }
             }
             Kind::Msghdr(dir) => self.message(value, dir),
@@ -259,7 +286,6 @@ impl<'m> Printer<'m> {
             Kind::PollFds { count_arg } => self.poll_fds(value, self.args[count_arg as usize] as u32),
             Kind::MsgBuf { size_arg, .. } => self.ipc_message(value, self.args[size_arg as usize]),
             Kind::MaskPair => self.mask_pair(value),
-            Kind::FileHandle(_) => self.address(value),
             Kind::Sub(_) => self.address(value),
             scalar => self.scalar(value, scalar),
         }

@@ -125,8 +125,10 @@ pub enum Ret {
     Octal,
     /// Bits, in hexadecimal.
     Bits,
-    /// Bits with names.
+    /// One value out of a set with names.
     Named(&'static FlagSet),
+    /// Bits with names, and what stands before them.
+    NamedBits(&'static str, &'static FlagSet),
     /// The call does not return.
     Never,
 }

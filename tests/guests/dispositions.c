@@ -32,6 +32,13 @@ int main(int argc, char **argv)
         for (int s = 1; s <= 64; s++)
             if (s != 32 && s != 33)
                 EQ(sigismember(&now, s), (pending >> (s - 1)) & 1);
+        /* exec leaves nothing of an action but whether it is to ignore. */
+        for (int s = 1; s <= 64; s++) {
+            struct { uint64_t handler, flags, restorer, mask; } action;
+            OK(syscall(SYS_rt_sigaction, s, NULL, &action, 8));
+            EQ(action.handler, (ignored >> (s - 1)) & 1);
+            EQ(action.flags | action.restorer | action.mask, 0);
+        }
     }
     if (hop == HOPS) {
         ok("twelve execs");

@@ -46,6 +46,13 @@ unsafe fn read_raw(tid: Tid, address: u64, to: *mut u8, len: usize) -> usize {
     done
 }
 
+/// The stack pointer of a thread that is stopped in a system call or asleep in one: /proc/TID/syscall, see proc(5).
+pub fn stack_pointer(tid: Tid) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{tid}/syscall")).ok()?;
+    let pointer = text.split_ascii_whitespace().rev().nth(1)?;
+    u64::from_str_radix(pointer.strip_prefix("0x")?, 16).ok()
+}
+
 /// Whether two processes use one address space (kcmp(2)): after vfork, or clone with CLONE_VM alone.
 pub fn is_one(one: Tid, other: Tid) -> bool {
     const KCMP_VM: i32 = 1;

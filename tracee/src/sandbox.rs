@@ -385,8 +385,7 @@ fn settle(socket: &OwnedFd, taking: &OwnedFd) -> Result<(), (String, Errno)> {
         check("capset", libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()))?;
         check("prctl(PR_SET_DUMPABLE)", libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0).into())?;
         for signal in 1..=64 {
-            let action = if signal == libc::SIGCHLD { libc::SIG_IGN } else { libc::SIG_DFL };
-            libc::signal(signal, action);
+            set_action(signal, if signal == libc::SIGCHLD { libc::SIG_IGN } else { libc::SIG_DFL });
         }
         // Rust's runtime has one for its main thread; bodies are forks of this process and must not inherit it.
         let none = libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
@@ -395,6 +394,15 @@ fn settle(socket: &OwnedFd, taking: &OwnedFd) -> Result<(), (String, Errno)> {
         libc::setrlimit(libc::RLIMIT_CORE, &core);
     }
     Ok(())
+}
+
+/// Makes a disposition what it is after execve(2). The C library's calls would leave a mask, SA_RESTART and a restorer, which
+/// sigaction(2) shows. SIGKILL and SIGSTOP refuse.
+fn set_action(signal: i32, handler: libc::sighandler_t) {
+    let action = [handler as u64, 0, 0, 0];
+    // SAFETY: four live words are the kernel's `struct sigaction` (handler, flags, restorer, mask); neither SIG_DFL nor SIG_IGN
+    // runs anything.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), 0, 8) };
 }
 
 fn make_body(pid: Tid, filter: &Filter) {
@@ -406,8 +414,7 @@ fn make_body(pid: Tid, filter: &Filter) {
     match unsafe { libc::syscall(libc::SYS_clone3, args.as_ptr(), size_of_val(&args)) } {
         0 => {
             report(REQUESTS, b"b");
-            // SAFETY: resetting to the default disposition runs nothing.
-            unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+            set_action(libc::SIGCHLD, libc::SIG_DFL);
             if filter.install().is_err() {
                 exit(1);
             }

@@ -14,6 +14,10 @@ impl GuestRead for Memory {
     fn read(&mut self, addr: u64, buf: &mut [u8]) -> usize {
         memory::read(self.0, addr, buf)
     }
+
+    fn stack_pointer(&mut self) -> Option<u64> {
+        memory::stack_pointer(self.0)
+    }
 }
 
 /// A call's name.
@@ -70,7 +74,7 @@ pub fn no_exit(entry: &Entry, call: Call, style: &Style) -> Rest {
     if by_number(call.0).is_some_and(|call| call.ret == Ret::Never) {
         exit_without_memory(entry, call, 0, style)
     } else {
-        (" <unfinished ...>)".to_owned(), "?".to_owned())
+        (render::cut_short(entry).to_owned(), "?".to_owned())
     }
 }
 

@@ -1,13 +1,12 @@
 //! Socket addresses, messages, vectors, polling.
 
-use std::fmt::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use super::Printer;
+use super::address::sockaddr;
 use super::shapes::{i32_at, u16_at, u32_at, u64_at};
-use super::values::{flags as named, hex, name, quoted, sigset};
+use super::values::{flags as named, hex, quoted, sigset};
 use crate::flags;
 use crate::kinds::{Dir, Kind};
+use std::fmt::Write;
 
 impl Printer<'_> {
     pub(super) fn sockaddr(&mut self, addr: u64, len: u32) {
@@ -30,14 +29,27 @@ impl Printer<'_> {
 
     pub(super) fn socklen(&mut self, addr: u64) {
         let Some(after) = self.word32(addr) else { return self.address(addr) };
-        let _ = match self.length {
+        let after = after as i32;
+        let _ = match self.length.map(|before| before as i32) {
             Some(before) if before != after && !self.failed() => write!(self.out, "[{before} => {after}]"),
             _ => write!(self.out, "[{after}]"),
         };
     }
 
+    /// An array of `struct iovec` without its data.
+    pub(super) fn bare_vector(&mut self, addr: u64, count: u64) {
+        let shown = count.min(self.style.elements as u64 + 1) as usize;
+        let Some(array) = self.fetch(addr, shown * 16) else { return self.address(addr) };
+        let parts: Vec<&[u8]> = array.chunks_exact(16).collect();
+        self.list(&parts, ", ", |printer, part| {
+            printer.out.push_str("{iov_base=");
+            printer.address(u64_at(part, 0));
+            let _ = write!(printer.out, ", iov_len={}}}", u64_at(part, 8));
+        });
+    }
+
     /// An array of `struct iovec`, its data cut to `limit` bytes in all.
-    pub(super) fn vector(&mut self, addr: u64, count: u64, limit: Option<u64>) {
+    pub(super) fn vector(&mut self, addr: u64, count: u64, limit: Option<u64>, netlink: bool) {
         if count == 0 && addr != 0 {
             return self.out.push_str("[]");
         }
@@ -50,16 +62,46 @@ impl Printer<'_> {
             let valid = left.map_or(len, |left| left.min(len));
             left = left.map(|left| left - valid);
             printer.out.push_str("{iov_base=");
-            let data = printer.fetch(base, (valid as usize).min(printer.style.string_bytes + 1));
-            match data {
-                Some(data) => {
-                    let text = quoted(&data, printer.style.string_bytes);
-                    printer.out.push_str(&text);
-                }
-                None => printer.address(base),
+            match netlink.then(|| printer.netlink(base, valid)).flatten() {
+                Some(text) => printer.out.push_str(&text),
+                None => printer.data(base, valid),
             }
             let _ = write!(printer.out, ", iov_len={len}}}");
         });
+    }
+
+    /// Bytes as a string.
+    fn data(&mut self, addr: u64, len: u64) {
+        match self.fetch(addr, (len as usize).min(self.style.string_bytes + 1)) {
+            Some(data) => {
+                let text = quoted(&data, self.style.string_bytes);
+                self.out.push_str(&text);
+            }
+            None => self.address(addr),
+        }
+    }
+
+    /// Netlink messages, if that is what is there.
+    fn netlink(&mut self, addr: u64, len: u64) -> Option<String> {
+        /// No message of the kernel's is longer (NLMSG_GOODSIZE's upper bound for dumps).
+        const MOST_BYTES: u64 = 32 << 10;
+        let data = (len <= MOST_BYTES).then(|| self.fetch(addr, len as usize)).flatten()?;
+        super::netlink::messages(&data, self.style.elements, self.style.string_bytes)
+    }
+
+    /// Whether a socket address is of netlink(7).
+    pub(super) fn is_netlink_address(&mut self, addr: u64) -> bool {
+        const AF_NETLINK: u16 = 16;
+        self.fetch(addr, 2).is_some_and(|family| u16_at(&family, 0) == AF_NETLINK)
+    }
+
+    /// A message to or from a netlink socket.
+    pub(super) fn datagram(&mut self, addr: u64, len: i64) {
+        let Ok(len) = u64::try_from(len) else { return self.address(addr) };
+        match self.netlink(addr, len) {
+            Some(text) => self.out.push_str(&text),
+            None => self.data(addr, len),
+        }
     }
 
     /// The name length of a `struct msghdr` before the call.
@@ -68,11 +110,19 @@ impl Printer<'_> {
         self.word32(self.args[n].wrapping_add(8))
     }
 
+    /// The room for a file handle before the call.
+    pub(super) fn file_handle_length(&mut self) -> Option<u32> {
+        let (n, _) = self.resolved.args().find(|(_, arg)| arg.kind == Kind::FileHandle(Dir::Out))?;
+        self.word32(self.args[n])
+    }
+
     pub(super) fn message(&mut self, addr: u64, dir: Dir) {
-        if dir == Dir::Out && self.failed() {
-            return self.address(addr);
-        }
+        let failed = dir == Dir::Out && self.failed();
         let Some(header) = self.fetch(addr, 56) else { return self.address(addr) };
+        if failed {
+            let _ = write!(self.out, "{{msg_namelen={}}}", u32_at(&header, 8) as i32);
+            return;
+        }
         let limit = if dir == Dir::Out { self.ret.map(|ret| ret.max(0) as u64) } else { None };
         self.message_header(&header, self.length.filter(|_| dir == Dir::Out), limit);
     }
@@ -88,7 +138,8 @@ impl Printer<'_> {
             write!(self.out, ", msg_namelen={room} => {name_len}")
         };
         self.out.push_str(", msg_iov=");
-        self.vector(u64_at(header, 16), u64_at(header, 24), limit);
+        let netlink = self.is_netlink_address(u64_at(header, 0));
+        self.vector(u64_at(header, 16), u64_at(header, 24), limit, netlink);
         let _ = write!(self.out, ", msg_iovlen={}", u64_at(header, 24));
         let control_len = u64_at(header, 40);
         if control_len > 0 {
@@ -97,46 +148,6 @@ impl Printer<'_> {
         }
         let bits = named(u32_at(header, 48).into(), &flags::MSG);
         let _ = write!(self.out, ", msg_controllen={control_len}, msg_flags={bits}}}");
-    }
-
-    /// Control messages: cmsg(3).
-    fn control(&mut self, addr: u64, len: u64) {
-        const HEADER_BYTES: usize = 16;
-        let Some(bytes) = self.fetch(addr, len.min(4096) as usize) else { return self.address(addr) };
-        let mut rest = bytes.as_slice();
-        let mut texts = Vec::new();
-        while rest.len() >= HEADER_BYTES {
-            let (len, level, kind) = (u64_at(rest, 0), u32_at(rest, 8), u32_at(rest, 12));
-            let end = usize::try_from(len).unwrap_or(usize::MAX);
-            if end < HEADER_BYTES || end > rest.len() {
-                break;
-            }
-            let data = &rest[HEADER_BYTES..end];
-            let kind_name = match (level, kind) {
-                (1, 1) => "SCM_RIGHTS".into(),
-                (1, 2) => "SCM_CREDENTIALS".into(),
-                (1, _) => name(kind.into(), &flags::SO),
-                (0, _) => name(kind.into(), &flags::IP),
-                (41, _) => name(kind.into(), &flags::IPV6),
-                _ => hex(kind.into()),
-            };
-            let data = match (level, kind) {
-                (1, 1) => {
-                    let fds: Vec<String> = data.chunks_exact(4).map(|fd| i32_at(fd, 0).to_string()).collect();
-                    format!("[{}]", fds.join(", "))
-                }
-                (1, 2) if data.len() >= 12 => {
-                    format!("{{pid={}, uid={}, gid={}}}", i32_at(data, 0), u32_at(data, 4), u32_at(data, 8))
-                }
-                _ => quoted(data, self.style.string_bytes),
-            };
-            texts.push(format!(
-                "{{cmsg_len={len}, cmsg_level={}, cmsg_type={kind_name}, cmsg_data={data}}}",
-                name(level.into(), &flags::SOL)
-            ));
-            rest = rest.get(end.next_multiple_of(8)..).unwrap_or(&[]);
-        }
-        let _ = write!(self.out, "[{}]", texts.join(", "));
     }
 
     pub(super) fn messages(&mut self, addr: u64, count: u64, dir: Dir) {
@@ -205,42 +216,5 @@ impl Printer<'_> {
             None => hex(u64_at(&pair, 0)),
         };
         let _ = write!(self.out, "{{sigmask={mask}, sigsetsize={}}}", u64_at(&pair, 8));
-    }
-}
-
-fn sockaddr(b: &[u8]) -> String {
-    let family = u16_at(b, 0);
-    let head = format!("{{sa_family={}", name(family.into(), &flags::AF));
-    let be16 = |at: usize| u16::from_be_bytes([b[at], b[at + 1]]);
-    match family {
-        1 if b.len() == 2 => format!("{head}}}"),
-        1 => {
-            let path = &b[2..];
-            if path[0] == 0 {
-                return format!("{head}, sun_path=@{}}}", quoted(&path[1..], 128));
-            }
-            let path = path.split(|&byte| byte == 0).next().unwrap_or(path);
-            format!("{head}, sun_path={}}}", quoted(path, 128))
-        }
-        2 if b.len() >= 8 => {
-            let host = Ipv4Addr::new(b[4], b[5], b[6], b[7]);
-            format!("{head}, sin_port=htons({}), sin_addr=inet_addr(\"{host}\")}}", be16(2))
-        }
-        10 if b.len() >= 24 => {
-            let mut host = [0; 16];
-            host.copy_from_slice(&b[8..24]);
-            let flow = u32::from_be_bytes([b[4], b[5], b[6], b[7]]);
-            let scope = if b.len() >= 28 { u32_at(b, 24) } else { 0 };
-            format!(
-                "{head}, sin6_port=htons({}), sin6_flowinfo=htonl({flow}), inet_pton(AF_INET6, \"{}\", &sin6_addr), \
-                 sin6_scope_id={scope}}}",
-                be16(2),
-                Ipv6Addr::from(host)
-            )
-        }
-        16 if b.len() >= 12 => {
-            format!("{head}, nl_pid={}, nl_groups={:08x}}}", u32_at(b, 4) as i32, u32_at(b, 8))
-        }
-        _ => format!("{head}, sa_data={}}}", quoted(&b[2..], 14)),
     }
 }

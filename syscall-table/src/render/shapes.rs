@@ -3,6 +3,10 @@
 use std::fmt::Write;
 
 use super::Printer;
+use super::calls::MAKES_FILE;
+use super::ipc::{object, queue_attributes, sembuf};
+use super::signals::{sigaction, sigevent, siginfo, stack};
+use super::tasks::{capability_header, capability_sets, sched_attr};
 use super::values::{
     device, file_mode, flags as named, hex, name, octal, quoted, quoted_hex, signal, sigset,
 };
@@ -25,20 +29,20 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
-fn i64_at(bytes: &[u8], at: usize) -> i64 {
+pub(super) fn i64_at(bytes: &[u8], at: usize) -> i64 {
     u64_at(bytes, at) as i64
 }
 
-fn pointer(value: u64) -> String {
+pub(super) fn pointer(value: u64) -> String {
     if value == 0 { "NULL".into() } else { hex(value) }
 }
 
 fn timespec(b: &[u8], at: usize) -> String {
-    format!("{{tv_sec={}, tv_nsec={}}}", i64_at(b, at), i64_at(b, at + 8))
+    format!("{{tv_sec={}, tv_nsec={}}}", i64_at(b, at), u64_at(b, at + 8))
 }
 
 fn timeval(b: &[u8], at: usize) -> String {
-    format!("{{tv_sec={}, tv_usec={}}}", i64_at(b, at), i64_at(b, at + 8))
+    format!("{{tv_sec={}, tv_usec={}}}", i64_at(b, at), u64_at(b, at + 8))
 }
 
 /// A time stamp of utimensat(2), with its date.
@@ -46,12 +50,23 @@ fn stamp(b: &[u8], at: usize) -> String {
     match i64_at(b, at + 8) {
         0x3fff_ffff => "UTIME_NOW".into(),
         0x3fff_fffe => "UTIME_OMIT".into(),
-        nanos => format!("{} /* {} */", timespec(b, at), date(i64_at(b, at), nanos)),
+        nanos => format!("{} /* {} */", timespec(b, at), date(i64_at(b, at), nanos, false)),
     }
 }
 
+/// A time stamp of utimes(2), with its date.
+fn micro_stamp(b: &[u8], at: usize) -> String {
+    let nanos = i64_at(b, at + 8).saturating_mul(1000);
+    format!("{} /* {} */", timeval(b, at), date(i64_at(b, at), nanos, true))
+}
+
+/// A time stamp of utime(2), with its date.
+fn second_stamp(seconds: i64) -> String {
+    format!("{seconds} /* {} */", date(seconds, 0, false))
+}
+
 /// A date in UTC, by the civil-from-days rule of the proleptic Gregorian calendar.
-fn date(seconds: i64, nanos: i64) -> String {
+pub(super) fn date(seconds: i64, nanos: i64, micros: bool) -> String {
     let (days, second) = (seconds.div_euclid(86400), seconds.rem_euclid(86400));
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
@@ -61,15 +76,39 @@ fn date(seconds: i64, nanos: i64) -> String {
     let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
     let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let fraction = if nanos == 0 { String::new() } else { format!(".{nanos:09}") };
+    let fraction = match nanos {
+        0 => String::new(),
+        nanos if micros => format!(".{:06}", nanos / 1000),
+        nanos => format!(".{nanos:09}"),
+    };
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}+0000")
 }
 
+/// The four words of flags of a terminal.
+fn terminal(word: impl Fn(usize) -> u32) -> String {
+    let field = |at: usize, set: &FlagSet| {
+        let value = u64::from(word(at));
+        let fields = set.fields.iter().fold(0, |all, (mask, _)| all | mask);
+        match (value & !fields, set.fields.is_empty()) {
+            (0, true) => String::new(),
+            (0, false) => named(value, set) + "|",
+            _ => named(value, set),
+        }
+    };
+    format!(
+        "{{c_iflag={}, c_oflag={}, c_cflag={}, c_lflag={}, ...}}",
+        field(0, &flags::IFLAG),
+        field(1, &flags::OFLAG),
+        field(2, &flags::CFLAG),
+        field(3, &flags::LFLAG)
+    )
+}
+
 /// A limit, in KiB where it is a whole number of them.
-fn limit(value: u64, infinity: &str) -> String {
+fn limit(value: u64) -> String {
     match value {
-        u64::MAX => infinity.into(),
+        u64::MAX => "RLIM64_INFINITY".into(),
         _ if value > 1024 && value.is_multiple_of(1024) => format!("{}*1024", value / 1024),
         _ => value.to_string(),
     }
@@ -116,6 +155,8 @@ impl Printer<'_> {
     fn sized(&mut self, addr: u64, size: usize, shape: Shape) {
         /// Nothing longer is shown, whatever its length says.
         const MOST_BYTES: usize = 1 << 16;
+        /// As much of `struct sched_attr` as is known.
+        const SCHED_ATTR_BYTES: u32 = 56;
         match shape {
             Shape::Bytes => {
                 let want = size.min(self.style.string_bytes + 1);
@@ -149,12 +190,7 @@ impl Printer<'_> {
                     let text = match shape {
                         Shape::EpollEvent => epoll_event(item),
                         Shape::Gids => u32_at(item, 0).to_string(),
-                        _ => format!(
-                            "{{sem_num={}, sem_op={}, sem_flg={}}}",
-                            u16_at(item, 0),
-                            u16_at(item, 2) as i16,
-                            if u16_at(item, 4) == 0 { "0".into() } else { hex(u16_at(item, 4).into()) },
-                        ),
+                        _ => sembuf(item),
                     };
                     printer.out.push_str(&text);
                 });
@@ -170,15 +206,22 @@ impl Printer<'_> {
             Shape::OpenHow => match self.fetch(addr, 24) {
                 Some(b) if size >= 24 => {
                     let mut text = format!("{{flags={}", named(u64_at(&b, 0), &flags::OPEN));
-                    if u64_at(&b, 0) & 0x40 != 0 {
+                    if u64_at(&b, 0) & MAKES_FILE != 0 || u64_at(&b, 8) != 0 {
                         let _ = write!(text, ", mode={}", octal(u64_at(&b, 8) as u32));
                     }
-                    let _ = write!(text, ", resolve={}}}", hex(u64_at(&b, 16)));
+                    let _ = write!(text, ", resolve={}}}", named(u64_at(&b, 16), &flags::RESOLVE));
                     self.out.push_str(&text);
                 }
                 _ => self.address(addr),
             },
-            Shape::SchedAttr | Shape::CloneArgs => self.address(addr),
+            Shape::SchedAttr => {
+                let size = self.word32(addr).unwrap_or(0).min(SCHED_ATTR_BYTES);
+                match self.fetch(addr, size as usize).and_then(|b| sched_attr(&b)) {
+                    Some(text) => self.out.push_str(&text),
+                    None => self.address(addr),
+                }
+            }
+            Shape::CloneArgs => self.address(addr),
             shape => self.shape_at(addr, shape),
         }
     }
@@ -221,8 +264,11 @@ impl Printer<'_> {
     }
 
     fn structure(&mut self, b: &[u8], shape: Shape) -> Option<String> {
-        let infinity = if self.name() == "prlimit64" { "RLIM64_INFINITY" } else { "RLIM_INFINITY" };
         Some(match shape {
+            Shape::I32 if self.is_op("PR_GET_PDEATHSIG") => format!("[{}]", signal(u32_at(b, 0).into())),
+            Shape::I32 if self.is_op("PR_GET_TSC") => {
+                format!("[{}]", name(u32_at(b, 0).into(), &flags::PR_TSC))
+            }
             Shape::I32 => format!("[{}]", i32_at(b, 0)),
             Shape::U32 => format!("[{}]", u32_at(b, 0)),
             Shape::I64 => format!("[{}]", i64_at(b, 0)),
@@ -266,9 +312,11 @@ impl Printer<'_> {
             Shape::Timespec => timespec(b, 0),
             Shape::Timeval => timeval(b, 0),
             Shape::TimespecPair => format!("[{}, {}]", stamp(b, 0), stamp(b, 16)),
-            Shape::TimevalPair => format!("[{}, {}]", timeval(b, 0), timeval(b, 16)),
+            Shape::TimevalPair => format!("[{}, {}]", micro_stamp(b, 0), micro_stamp(b, 16)),
             Shape::Timezone => format!("{{tz_minuteswest={}, tz_dsttime={}}}", i32_at(b, 0), i32_at(b, 4)),
-            Shape::Utimbuf => format!("{{actime={}, modtime={}}}", i64_at(b, 0), i64_at(b, 8)),
+            Shape::Utimbuf => {
+                format!("{{actime={}, modtime={}}}", second_stamp(i64_at(b, 0)), second_stamp(i64_at(b, 8)))
+            }
             Shape::Itimerval => format!("{{it_interval={}, it_value={}}}", timeval(b, 0), timeval(b, 16)),
             Shape::Itimerspec => format!("{{it_interval={}, it_value={}}}", timespec(b, 0), timespec(b, 16)),
             Shape::Tms => format!(
@@ -278,26 +326,15 @@ impl Printer<'_> {
                 i64_at(b, 16),
                 i64_at(b, 24)
             ),
-            Shape::Rlimit => format!(
-                "{{rlim_cur={}, rlim_max={}}}",
-                limit(u64_at(b, 0), infinity),
-                limit(u64_at(b, 8), infinity)
-            ),
+            Shape::Rlimit => {
+                format!("{{rlim_cur={}, rlim_max={}}}", limit(u64_at(b, 0)), limit(u64_at(b, 8)))
+            }
             Shape::Rusage => format!("{{ru_utime={}, ru_stime={}, ...}}", timeval(b, 0), timeval(b, 16)),
             Shape::Sigset => sigset(u64_at(b, 0)),
             Shape::Sigaction => sigaction(b),
             Shape::Siginfo => siginfo(b),
-            Shape::Sigevent => format!(
-                "{{sigev_signo={}, sigev_notify={}}}",
-                signal(u32_at(b, 8).into()),
-                name(u32_at(b, 12).into(), &flags::SIGEV)
-            ),
-            Shape::StackT => format!(
-                "{{ss_sp={}, ss_flags={}, ss_size={}}}",
-                pointer(u64_at(b, 0)),
-                named(u32_at(b, 8).into(), &flags::SS),
-                u64_at(b, 16)
-            ),
+            Shape::Sigevent => sigevent(b),
+            Shape::StackT => stack(b),
             Shape::Utsname => {
                 let field = |at: usize| {
                     let field = &b[at..at + 65];
@@ -340,16 +377,8 @@ impl Printer<'_> {
                 let kind = kinds.get(u32_at(b, 0) as usize).copied().unwrap_or("F_OWNER_???");
                 format!("{{type={kind}, pid={}}}", i32_at(b, 4))
             }
-            Shape::Termios | Shape::Termios2 => {
-                let field = |at: usize, set: &FlagSet| named(u32_at(b, at).into(), set);
-                format!(
-                    "{{c_iflag={}, c_oflag={}, c_cflag={}, c_lflag={}, ...}}",
-                    field(0, &flags::IFLAG),
-                    field(4, &flags::OFLAG),
-                    field(8, &flags::CFLAG),
-                    field(12, &flags::LFLAG)
-                )
-            }
+            Shape::Termios | Shape::Termios2 => terminal(|word| u32_at(b, word * 4)),
+            Shape::Termio => terminal(|word| u16_at(b, word * 2).into()),
             Shape::Winsize => format!(
                 "{{ws_row={}, ws_col={}, ws_xpixel={}, ws_ypixel={}}}",
                 u16_at(b, 0),
@@ -357,52 +386,18 @@ impl Printer<'_> {
                 u16_at(b, 4),
                 u16_at(b, 6)
             ),
-            Shape::MqAttr => format!(
-                "{{mq_flags={}, mq_maxmsg={}, mq_msgsize={}, mq_curmsgs={}}}",
-                hex(u64_at(b, 0)),
-                i64_at(b, 8),
-                i64_at(b, 16),
-                i64_at(b, 24)
-            ),
-            Shape::CapHeader => {
-                let version = match u32_at(b, 0) {
-                    0x1998_0330 => "_LINUX_CAPABILITY_VERSION_1".into(),
-                    0x2007_1026 => "_LINUX_CAPABILITY_VERSION_2".into(),
-                    0x2008_0522 => "_LINUX_CAPABILITY_VERSION_3".into(),
-                    other => hex(other.into()),
-                };
-                format!("{{version={version}, pid={}}}", i32_at(b, 4))
+            Shape::MqAttr => queue_attributes(b, self.name() == "mq_getsetattr"),
+            Shape::SemidDs | Shape::MsqidDs | Shape::ShmidDs => {
+                object(b, shape, self.resolved.op.is_some_and(|op| op.name == "IPC_SET"))
             }
-            Shape::CapData => {
-                let wide = |at: usize| hex(u64::from(u32_at(b, at)) | u64::from(u32_at(b, at + 12)) << 32);
-                format!("{{effective={}, permitted={}, inheritable={}}}", wide(0), wide(4), wide(8))
-            }
-            Shape::Ifreq => {
-                let label = b[..16].split(|&byte| byte == 0).next().unwrap_or(&b[..16]);
-                format!("{{ifr_name={}, ...}}", quoted(label, 16))
-            }
-            Shape::Termio | Shape::Timex | Shape::Opaque(_) => return None,
+            Shape::CapHeader => capability_header(b),
+            Shape::CapData => capability_sets(b),
+            Shape::Timex | Shape::Ifreq | Shape::Opaque(_) => return None,
             Shape::Bytes | Shape::OpenHow | Shape::CloneArgs | Shape::SchedAttr | Shape::CpuMask => {
                 return None;
             }
             Shape::Sembuf | Shape::Dirents64 | Shape::Dirents | Shape::Gids => return None,
         })
-    }
-
-    /// The text of msgsnd(2) after its type.
-    pub(super) fn ipc_message(&mut self, addr: u64, size: u64) {
-        let size = match self.ret {
-            Some(_) if self.name() == "msgrcv" && self.failed() => return self.address(addr),
-            Some(ret) if self.name() == "msgrcv" => ret.max(0) as u64,
-            _ => size,
-        };
-        let Some(kind) = self.word64(addr) else { return self.address(addr) };
-        let want = (size as usize).min(self.style.string_bytes + 1);
-        let text = match self.fetch(addr.wrapping_add(8), want) {
-            Some(data) => quoted(&data, self.style.string_bytes),
-            None => pointer(addr.wrapping_add(8)),
-        };
-        let _ = write!(self.out, "{{mtype={kind}, mtext={text}}}");
     }
 
     /// The bytes of getrandom(2).
@@ -418,61 +413,6 @@ impl Printer<'_> {
     }
 }
 
-fn sigaction(b: &[u8]) -> String {
-    let (handler, bits, restorer) = (u64_at(b, 0), u64_at(b, 8), u64_at(b, 16));
-    let handler = match handler {
-        0 => "SIG_DFL".into(),
-        1 => "SIG_IGN".into(),
-        u64::MAX => "SIG_ERR".into(),
-        other => hex(other),
-    };
-    let restorer =
-        if bits & 0x400_0000 != 0 { format!(", sa_restorer={}", pointer(restorer)) } else { String::new() };
-    format!(
-        "{{sa_handler={handler}, sa_mask={}, sa_flags={}{restorer}}}",
-        sigset(u64_at(b, 24)),
-        named(bits, &flags::SA)
-    )
-}
-
-fn siginfo(b: &[u8]) -> String {
-    let (number, code) = (u32_at(b, 0), i32_at(b, 8));
-    let code_name = match (number, code) {
-        (_, 0) => "SI_USER".into(),
-        (_, 0x80) => "SI_KERNEL".into(),
-        (_, -1) => "SI_QUEUE".into(),
-        (_, -2) => "SI_TIMER".into(),
-        (_, -6) => "SI_TKILL".into(),
-        (17, 1) => "CLD_EXITED".into(),
-        (17, 2) => "CLD_KILLED".into(),
-        (17, 3) => "CLD_DUMPED".into(),
-        (17, 4) => "CLD_TRAPPED".into(),
-        (17, 5) => "CLD_STOPPED".into(),
-        (17, 6) => "CLD_CONTINUED".into(),
-        (11, 1) => "SEGV_MAPERR".into(),
-        (11, 2) => "SEGV_ACCERR".into(),
-        (7, 2) => "BUS_ADRERR".into(),
-        (_, other) => hex(other as u32 as u64),
-    };
-    let head = format!("{{si_signo={}, si_code={code_name}", signal(number.into()));
-    let sender = format!(", si_pid={}, si_uid={}", i32_at(b, 16), u32_at(b, 20));
-    match (number, code) {
-        (0, _) => "{}".into(),
-        (17, 1..=6) => {
-            let status = u32_at(b, 24);
-            let status = if code == 1 { status.to_string() } else { signal(status.into()) };
-            format!(
-                "{head}{sender}, si_status={status}, si_utime={}, si_stime={}}}",
-                i64_at(b, 32),
-                i64_at(b, 40)
-            )
-        }
-        (4 | 7 | 8 | 11, 1..) => format!("{head}, si_addr={}}}", pointer(u64_at(b, 16))),
-        (_, 0x80) => format!("{head}}}"),
-        _ => format!("{head}{sender}}}"),
-    }
-}
-
 /// `struct epoll_event` is packed on x86-64: the data word follows the events at once.
 fn epoll_event(b: &[u8]) -> String {
     format!(
@@ -481,9 +421,4 @@ fn epoll_event(b: &[u8]) -> String {
         u32_at(b, 4),
         u64_at(b, 4)
     )
-}
-
-/// A signal's details as strace shows a delivery: what stands between `--- SIGCHLD ` and ` ---`.
-pub fn siginfo_text(info: &[u8; 128]) -> String {
-    siginfo(info)
 }

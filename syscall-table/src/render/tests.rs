@@ -4,6 +4,8 @@ use super::*;
 use crate::lookup::{all, by_name};
 use proptest::prelude::*;
 
+mod structures;
+
 const BASE: u64 = 0x7000;
 
 /// Memory at [`BASE`].

@@ -52,6 +52,7 @@ pub(super) fn flags(value: u64, set: &FlagSet) -> String {
 pub(super) fn name(value: u64, set: &FlagSet) -> String {
     match set.bits.iter().find(|(v, _)| *v == value) {
         Some((_, name)) => (*name).into(),
+        None if set.unknown.is_empty() => (value as i32).to_string(),
         None => format!("{} /* {} */", hex(value), set.unknown),
     }
 }
@@ -156,11 +157,15 @@ pub(super) fn result(out: &mut String, kind: Ret, ret: i64) {
     let _ = match kind {
         Ret::Address | Ret::Bits => write!(out, "{}", hex(ret as u64)),
         Ret::Octal => write!(out, "{}", octal(ret as u32)),
-        Ret::Named(set) if set.bits.iter().any(|(v, _)| *v == 0) => {
+        Ret::Named(set) if std::ptr::eq(set, &crate::flags::SIGNAL) && ret > 0 => {
+            write!(out, "{ret} ({})", signal(ret as u64))
+        }
+        Ret::Named(set) if set.bits.iter().any(|(v, _)| *v == ret as u64) => {
             write!(out, "{} ({})", hex(ret as u64), name(ret as u64, set))
         }
-        Ret::Named(_) if ret == 0 => write!(out, "0"),
-        Ret::Named(set) => write!(out, "{} (flags {})", hex(ret as u64), flags(ret as u64, set)),
+        Ret::NamedBits(label, set) if ret != 0 || !set.fields.is_empty() => {
+            write!(out, "{} ({label}{})", hex(ret as u64), flags(ret as u64, set))
+        }
         _ => write!(out, "{ret}"),
     };
 }
