@@ -111,7 +111,7 @@ fn a_trace_begins_and_ends_while_a_process_runs() {
             echo.ask("nobody looks");
         }
         // It waits in a call: that is what there is to be seen of it.
-        let mut tracing = Tracing::begin(&pid, &[]);
+        let mut tracing = Tracing::begin(&pid, &["-e", "read"]);
         let mut first = [0; 8];
         tracing.stdout.read_exact(&mut first).expect("it says so");
         assert_eq!(&first, b"read(0, ");

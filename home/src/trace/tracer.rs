@@ -224,7 +224,7 @@ impl Tracer {
     fn words(&self, pid: Tid, text: String) -> String {
         let mut text = printable(text);
         self.put_paths(pid, &mut text);
-        text
+        if text.contains(MARK) { text.replace(MARK, "?") } else { text }
     }
 
     fn over(&mut self, pid: Tid, tid: Tid, open: Open, over: Over) {

@@ -116,7 +116,7 @@ impl Printer<'_> {
                 (SOL_IP, _) => text.push_str(&name(kind.into(), &flags::IP)),
                 _ => text.push_str(&hex(kind.into())),
             }
-            if let Some(data) = control_data(level, kind, &rest[HEADER_BYTES..end], self.style.string_bytes) {
+            if let Some(data) = self.control_data(level, kind, &rest[HEADER_BYTES..end]) {
                 let _ = write!(text, ", cmsg_data={data}");
             }
             text.push('}');
@@ -125,17 +125,21 @@ impl Printer<'_> {
         }
         let _ = write!(self.out, "[{}]", texts.join(", "));
     }
+
+    fn control_data(&self, level: u32, kind: u32, data: &[u8]) -> Option<String> {
+        // SCM_RIGHTS
+        if (level, kind) == (SOL_SOCKET, 1) {
+            let fds: Vec<String> = data.chunks_exact(4).map(|fd| self.descriptor(i32_at(fd, 0))).collect();
+            return Some(format!("[{}]", fds.join(", ")));
+        }
+        control_data(level, kind, data, self.style.string_bytes)
+    }
 }
 
-/// What a control message holds, at the levels that are known.
+/// What a control message without descriptors holds, at the levels that are known.
 fn control_data(level: u32, kind: u32, data: &[u8], limit: usize) -> Option<String> {
     let time = |unit: &str| format!("{{tv_sec={}, tv_{unit}={}}}", i64_at(data, 0), u64_at(data, 8));
     Some(match (level, kind, data.len()) {
-        // SCM_RIGHTS
-        (SOL_SOCKET, 1, _) => {
-            let fds: Vec<String> = data.chunks_exact(4).map(|fd| i32_at(fd, 0).to_string()).collect();
-            format!("[{}]", fds.join(", "))
-        }
         // SCM_CREDENTIALS
         (SOL_SOCKET, 2, 12..) => {
             format!("{{pid={}, uid={}, gid={}}}", i32_at(data, 0), u32_at(data, 4), u32_at(data, 8))
