@@ -14,8 +14,8 @@ pub const FEATURE_WORDS: usize = 7;
 
 /// Most bytes of an encoded record. Varints of u16, u32 and u64 take at most 3, 5 and 10 bytes:
 /// name 64, incarnation 10, sequence 5, five u32 of speed, cores and load 25, two pressures 6, three memory sizes 15,
-/// guests 3, terms 2 + 3 + 5, features 35 + 10 + 5, labels 1 + 4 × 17.
-pub const MAX_RECORD_BYTES: usize = 257;
+/// guests 3, terms 2 + 3 + 5 + 5, features 35 + 10 + 5, labels 1 + 4 × 17.
+pub const MAX_RECORD_BYTES: usize = 262;
 
 /// What of a CPU an image depends on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,11 +48,26 @@ pub struct Terms {
     pub max_guests: u16,
     /// Most memory of all guests, in MiB.
     pub max_guest_memory_mib: u32,
+    /// Cores that all guests together may use, in thousandths.
+    pub guest_cores_milli: u32,
+}
+
+impl Terms {
+    /// Cores that guests have of those that local tasks leave.
+    pub fn guest_cores(&self, left: f64) -> f64 {
+        left.min(f64::from(self.guest_cores_milli.max(10)) / 1e3)
+    }
 }
 
 impl Default for Terms {
     fn default() -> Terms {
-        Terms { open: true, claimed: false, max_guests: u16::MAX, max_guest_memory_mib: u32::MAX }
+        Terms {
+            open: true,
+            claimed: false,
+            max_guests: u16::MAX,
+            max_guest_memory_mib: u32::MAX,
+            guest_cores_milli: u32::MAX,
+        }
     }
 }
 

@@ -33,6 +33,7 @@ impl remote::Daemon for Server {
         match self.end.take() {
             Taken::Message(ToSession::Doors(closed)) => Some(Order::Closed(closed)),
             Taken::Message(ToSession::Evict(pid, why)) => Some(Order::Evict(pid, why)),
+            Taken::Message(ToSession::End(why)) => Some(Order::End(why)),
             Taken::Nothing => None,
             Taken::Gone => {
                 self.silent = true;
@@ -65,7 +66,7 @@ pub(crate) fn run(
         }
     };
     let Some(peer) = link.peer().cloned() else { return 1 };
-    end.send(&FromSession::Began(peer.clone()));
+    end.send(&FromSession::Began(peer.clone(), link.peer_keys().to_vec()));
     let pid = std::process::id();
     if refuse {
         let most = settings.max_sessions;
@@ -79,7 +80,8 @@ pub(crate) fn run(
     log::info("session-begins", &[("session", &pid), ("peer", &peer), ("address", &address)]);
     let since = Instant::now();
     let server = Server { end, silent: false, first: Some(Order::Closed(closed)) };
-    let ended = remote::serve(link, &settings.name, &settings.cache, Priority::Guest, Box::new(server));
+    let priority = Priority::Guest(settings.standing.clone());
+    let ended = remote::serve(link, &settings.name, &settings.cache, priority, Box::new(server));
     let seconds = format!("{:.1}", since.elapsed().as_secs_f64());
     let how = match &ended {
         Ok(()) => "home said goodbye".to_owned(),

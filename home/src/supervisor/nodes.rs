@@ -1,5 +1,7 @@
 //! The nodes that this supervisor has a session with, or is about to.
 
+mod removed;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,6 +11,8 @@ use tracee::Tid;
 use wire::session::Begin;
 use wire::{Identity, Link, Role};
 
+use self::removed::Ending;
+pub(super) use self::removed::REMOVED;
 use super::{Source, Supervisor};
 use crate::away::{Action, Away, Counts, Meeting};
 use crate::control::Reply;
@@ -33,6 +37,8 @@ struct Node {
     session: Session,
     /// Since when no process is there.
     unused_since: Option<Instant>,
+    /// It was removed from the cluster.
+    ending: Option<Ending>,
 }
 
 enum Session {
@@ -74,7 +80,8 @@ impl Node {
             }
             Session::Ready(away) => {
                 let unused = self.unused_since.map(|since| since + UNUSED);
-                [away.link().deadline(), away.move_deadline(), unused].into_iter().flatten().min()
+                let ending = self.ending.as_ref().map(Ending::deadline);
+                [away.link().deadline(), away.move_deadline(), unused, ending].into_iter().flatten().min()
             }
         }
     }
@@ -84,7 +91,7 @@ impl Nodes {
     fn add(&mut self, address: SocketAddr, name: Option<String>, session: Session) -> NodeIndex {
         self.last += 1;
         let index = NodeIndex(self.last);
-        self.nodes.insert(index, Node { address, name, session, unused_since: None });
+        self.nodes.insert(index, Node { address, name, session, unused_since: None, ending: None });
         index
     }
 
@@ -242,7 +249,7 @@ impl Supervisor {
     ) -> Result<NodeIndex, String> {
         let nodes = &mut self.elsewhere.nodes;
         if let Some(index) = name.and_then(|name| nodes.named(name)).or_else(|| nodes.at(address)) {
-            return Ok(index);
+            return if nodes.is_removed(index) { Err(REMOVED.into()) } else { Ok(index) };
         }
         if nodes.nodes.len() >= SESSIONS_MAX {
             return Err(format!("there are sessions with {SESSIONS_MAX} nodes already"));
@@ -286,6 +293,7 @@ impl Supervisor {
             Ok(()) => {
                 self.away_actions();
                 self.leave_unused(index);
+                self.leave_removed(index);
             }
             Err(why) => self.lose(index, &why),
         }
@@ -319,7 +327,8 @@ impl Supervisor {
             return self.go_on_with_orders(index, known);
         }
         self.console.verbose(format_args!("node {} at {address} is ready", away.name()));
-        let node = Node { address, name, session: Session::Ready(Box::new(away)), unused_since: None };
+        let session = Session::Ready(Box::new(away));
+        let node = Node { address, name, session, unused_since: None, ending: None };
         self.elsewhere.nodes.nodes.insert(index, node);
         self.go_to_ready(index, index);
         self.go_on_with_orders(index, index);

@@ -265,7 +265,7 @@ prop_compose! {
             guests_milli: u32::from(guests) * 1000,
             memory_free_mib: free,
             psi_memory_permille: psi / 8,
-            terms: Terms { open, claimed, max_guests, max_guest_memory_mib },
+            terms: Terms { open, claimed, max_guests, max_guest_memory_mib, ..Terms::default() },
             ..idle(&format!("n{index}"), cores)
         }
     }

@@ -334,6 +334,7 @@ impl World {
                 job: *job as u64,
                 memory_mib: self.plan.jobs[*job].memory_mib,
                 arrival: arrival as u64,
+                barred: false,
                 leaving: false,
             })
             .collect();
