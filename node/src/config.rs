@@ -76,7 +76,8 @@ pub(crate) struct Arguments {
     /// Cores that all guests together may use, such as 1.5 [default: all]
     #[arg(long, value_name = "CORES", env = "MOSIXD_GUESTS_CORES")]
     guests_cores: Option<f64>,
-    /// How guests compete with programs of this machine: a nice value from 0 to 19, or idle [default: 10]
+    /// How guests compete with programs of this machine: a nice value from 0 to 19, or idle [default: 19, or 10 where
+    /// the daemon may not raise priorities again]
     #[arg(long, value_name = "NICE|idle", env = "MOSIXD_GUESTS_PRIORITY")]
     guests_priority: Option<String>,
     /// A user who may send processes, USER of any home or USER@HOME; may be given several times [default: all]
@@ -342,7 +343,7 @@ fn rank(flags: &Arguments, file: &Guests) -> Result<Rank> {
         })
     });
     match given.as_deref() {
-        None => Ok(Rank::default()),
+        None => Ok(Rank::usual()),
         Some("idle") => Ok(Rank::Idle),
         Some(text) => match text.parse() {
             Ok(nice @ 0..=19) => Ok(Rank::Nice(nice)),
@@ -417,7 +418,7 @@ mod tests {
         let bare = merged(&[], "").unwrap();
         assert_eq!((bare.listen.port(), bare.peer_listen.port(), bare.max_sessions), (7413, 7414, 64));
         assert_eq!((bare.discovery, bare.policy), (Discovery::Mdns, Policy::default()));
-        assert_eq!(bare.rank, Rank::default());
+        assert_eq!(bare.rank, Rank::usual());
     }
 
     #[test]

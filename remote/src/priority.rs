@@ -31,7 +31,7 @@ pub enum Priority {
 }
 
 /// What guests get.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Against tasks of the machine's own.
     pub rank: Rank,
@@ -51,13 +51,7 @@ pub enum Rank {
 /// A tenth of a core that somebody else wants as well; such a task still wakes within some milliseconds.
 const PATIENT: u8 = 10;
 const NORMAL: i32 = 0;
-const LOWEST: i32 = 19;
-
-impl Default for Rank {
-    fn default() -> Rank {
-        Rank::Nice(PATIENT)
-    }
-}
+const LOWEST: u8 = 19;
 
 impl std::fmt::Display for Rank {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -69,9 +63,15 @@ impl std::fmt::Display for Rank {
 }
 
 impl Rank {
+    /// What guests have unless their node's owner says otherwise: nearly nothing of a core that somebody else wants, or a
+    /// tenth where priorities cannot be raised again.
+    pub fn usual() -> Rank {
+        Rank::Nice(LOWEST).fitting()
+    }
+
     /// This rank, or the lowest that a node can give which may not raise a task's priority again.
     pub fn fitting(self) -> Rank {
-        if self.must_be_lifted() && !may_raise() { Rank::default() } else { self }
+        if self.must_be_lifted() && !may_raise() { Rank::Nice(PATIENT) } else { self }
     }
 
     fn must_be_lifted(self) -> bool {
@@ -80,8 +80,8 @@ impl Rank {
 
     fn nice(self) -> i32 {
         match self {
-            Rank::Nice(nice) => i32::from(nice).min(LOWEST),
-            Rank::Idle => LOWEST,
+            Rank::Nice(nice) => i32::from(nice.min(LOWEST)),
+            Rank::Idle => i32::from(LOWEST),
         }
     }
 }
@@ -143,15 +143,26 @@ impl Session {
     /// Does something for which this loop waits for calls of thread `host`, which makes them without waiting for others.
     pub(crate) fn lifted<T>(&mut self, host: Tid, work: impl FnOnce(&mut Session) -> T) -> T {
         let Some(rank) = self.rank().filter(|rank| rank.must_be_lifted()) else { return work(self) };
-        self.lifted += 1;
-        self.set_group();
-        lift(host, rank);
-        let done = work(self);
-        self.lifted -= 1;
-        let computes = |process: &Process| matches!(process.phase, Phase::Alive);
-        if self.process_of(host).is_some_and(computes) {
-            lower(host, rank);
+        self.hurried(|session| {
+            lift(host, rank);
+            let done = work(session);
+            let computes = |process: &Process| matches!(process.phase, Phase::Alive);
+            if session.process_of(host).is_some_and(computes) {
+                lower(host, rank);
+            }
+            done
+        })
+    }
+
+    /// Does something for which this loop waits for processes of the sandbox.
+    pub(crate) fn hurried<T>(&mut self, work: impl FnOnce(&mut Session) -> T) -> T {
+        if !self.rank().is_some_and(Rank::must_be_lifted) {
+            return work(self);
         }
+        self.hurries += 1;
+        self.set_group();
+        let done = work(self);
+        self.hurries -= 1;
         self.set_group();
         done
     }
@@ -160,11 +171,11 @@ impl Session {
         self.processes.get(&key).map(|process| process.threads.clone()).unwrap_or_default()
     }
 
-    /// Gives the sandbox's group the value that it should have: the normal one while a process leaves.
+    /// Gives the sandbox's group the value that it should have: the normal one while a process leaves, or is waited for.
     pub(crate) fn set_group(&mut self) {
         let Some(rank) = self.rank() else { return };
         let leaves = |process: &Process| matches!(process.phase, Phase::Stopping | Phase::Sent);
-        let hurry = self.lifted > 0 || self.processes.values().any(leaves);
+        let hurry = self.hurries > 0 || self.processes.values().any(leaves);
         let nice = if hurry { NORMAL } else { rank.nice() };
         if self.group_nice == nice {
             return;

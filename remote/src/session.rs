@@ -98,8 +98,8 @@ pub(crate) struct Session {
     pub(crate) priority: Priority,
     /// What the sandbox's group of tasks has.
     pub(crate) group_nice: i32,
-    /// Threads that make calls for this loop, which waits for them.
-    pub(crate) lifted: u32,
+    /// Work under way for which this loop waits for processes of the sandbox.
+    pub(crate) hurries: u32,
     pub(crate) usage: Usage,
     pub(crate) daemon: Box<dyn Daemon>,
     pub(crate) reports: Reports,
@@ -166,7 +166,7 @@ pub fn serve(
         trampolines,
         priority,
         group_nice: 0,
-        lifted: 0,
+        hurries: 0,
         usage: Usage::default(),
         daemon,
         reports: Reports::default(),
