@@ -65,6 +65,11 @@ struct Calls {
 }
 
 impl Calls {
+    /// Of reads and writes from now on.
+    fn from(job: &local::Job) -> Calls {
+        Calls { rate: None, from: job.reads_writes.map(|count| (job.cpu_s, count)) }
+    }
+
     fn take(&mut self, cpu_s: f64, calls: Option<u64>) {
         let (Some(calls), Some((from_s, from))) = (calls, self.from) else {
             self.from = calls.map(|calls| (cpu_s, calls));
@@ -91,6 +96,7 @@ impl Tracked {
         Tracked {
             uid,
             most_mib: job.memory_mib,
+            at_home: Calls::from(&job),
             job,
             advice,
             locked: false,
@@ -101,7 +107,6 @@ impl Tracked {
             ran_s: 0.0,
             since,
             calls: Calls::default(),
-            at_home: Calls::default(),
             computed: None,
             rests_until: Duration::ZERO,
             shunned: Vec::new(),
@@ -115,7 +120,8 @@ impl Tracked {
         self.most_mib = self.job.memory_mib;
         self.ran_s = 0.0;
         self.calls = Calls::default();
-        self.at_home = Calls::default();
+        // Counted from here on, the program is known for what it is when it may first be moved.
+        self.at_home = Calls::from(&self.job);
         self.computed = None;
         self.moves = 0;
         self.moving = None;

@@ -167,3 +167,31 @@ pub(crate) fn daemon_killed(user: User) -> Result<()> {
     pair.a.sandbox.assert_clean()?;
     pair.b.stop().map(drop)
 }
+
+/// What reads and writes stays at home, although that is busy: it would be done no sooner elsewhere.
+pub(crate) fn io_stays(user: User) -> Result<()> {
+    const COUNTS: Duration = Duration::from_secs(2);
+    let pair = Pair::new(user)?;
+    // A program that nobody has seen yet may be sent at its exec; this is about one that runs.
+    pair.a.control.call(&["stay"])?;
+    let copies = pair.a.run("io", &[], &["dd", "if=/dev/zero", "of=/dev/null", "bs=512"])?;
+    let busy = pair.a.run_natively(&[&pair.worker, STEP, "go"])?;
+    std::thread::sleep(COUNTS);
+    pair.a.control.call(&["nostay"])?;
+    let pid = copies.pid().to_string();
+    wait("its daemon to know it for what it is", LIMIT, || {
+        let why = pair.a.control.call(&["why", &pid])?;
+        Ok(why.contains("cost more than b saves").then_some(()))
+    })?;
+    // The balancer looks once a second.
+    std::thread::sleep(COUNTS);
+    let list = pair.a.control.list()?;
+    let line = list.iter().find(|listed| listed.pid == copies.pid()).context("mosix ps does not list it")?;
+    let events = pair.a.control.call(&["events"])?;
+    ensure!((line.place.as_str(), line.moves) == ("home", 0), "{line:?}: {events}");
+    copies.signal(rustix::process::Signal::TERM)?;
+    copies.finish(&pair.a.sandbox, LIMIT)?;
+    std::fs::write(pair.a.sandbox.path("work/go"), "")?;
+    ends(&busy.finish(&pair.a.sandbox, LIMIT)?.stdout)?;
+    pair.end()
+}
