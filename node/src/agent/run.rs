@@ -154,7 +154,6 @@ async fn open(start: Start) -> Result<(Agent, Sources, Config)> {
         rng: SmallRng::seed_from_u64(seed.rotate_left(32)),
     };
     agent.measure();
-    agent.say_limits(config.rank);
     // Places to ask, and no more: who began anew meanwhile has another identity, which it says itself.
     agent.found.extend(agent.state.members().iter().map(|member| member.addr).take(members::MAX_FOUND));
     agent.tell_seeds();
@@ -179,6 +178,7 @@ async fn open(start: Start) -> Result<(Agent, Sources, Config)> {
             ("speed", &(f64::from(speed) / 1e3)),
         ],
     );
+    agent.say_limits(config.rank);
     Ok((agent, sources, config))
 }
 
