@@ -117,7 +117,9 @@ mod tests {
         let (a, b) = (Name::new("a").unwrap(), Name::new("b").unwrap());
         let policy = Policy { users: vec!["eve".into(), "bob@a".into()], ..Policy::default() };
         assert!(policy.admits("eve", &a) && policy.admits("eve", &b) && policy.admits("bob", &a));
-        assert!(!policy.admits("bob", &b) && !policy.admits("ann", &a) && Policy::default().admits("ann", &a));
+        assert!(
+            !policy.admits("bob", &b) && !policy.admits("ann", &a) && Policy::default().admits("ann", &a)
+        );
         let homes = Policy { homes: vec![b.clone()], ..policy };
         assert!(homes.admits("eve", &b) && !homes.admits("eve", &a));
     }

@@ -44,9 +44,9 @@ use wire::peer::Endpoint;
 
 use crate::config::Arguments;
 use crate::limits::Limits;
+use crate::log;
 use crate::probe::{Ours, Probe};
 use crate::state::State;
-use crate::log;
 use crate::talk::ToServer;
 
 use self::clients::Waiting;
@@ -212,7 +212,8 @@ impl Agent {
         for why in self.limits.missing.drain(..) {
             log::warn("limits", &[("why", &why)]);
         }
-        let group = self.limits.group.as_ref().map_or("none".into(), |group| group.guests.display().to_string());
+        let group =
+            self.limits.group.as_ref().map_or("none".into(), |group| group.guests.display().to_string());
         log::info("guests", &[("priority", &rank), ("control-group", &group)]);
     }
 

@@ -81,7 +81,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NICE|idle", env = "MOSIXD_GUESTS_PRIORITY")]
     guests_priority: Option<String>,
     /// A user who may send processes, USER of any home or USER@HOME; may be given several times [default: all]
-    #[arg(long = "guests-user", value_name = "USER[@HOME]", env = "MOSIXD_GUESTS_USERS", value_delimiter = ',')]
+    #[arg(
+        long = "guests-user",
+        value_name = "USER[@HOME]",
+        env = "MOSIXD_GUESTS_USERS",
+        value_delimiter = ','
+    )]
     guests_users: Vec<String>,
     /// A home whose processes may come; may be given several times [default: all]
     #[arg(long = "guests-home", value_name = "NAME", env = "MOSIXD_GUESTS_HOMES", value_delimiter = ',')]

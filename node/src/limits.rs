@@ -11,11 +11,15 @@ use std::path::{Path, PathBuf};
 use cluster::Policy;
 use remote::Group;
 
-use crate::probe::cgroup_of_daemon;
+use crate::probe::cgroups_of_daemon;
 
 /// Names of the two groups.
 const GUESTS: &str = "mosix-guests";
 const DAEMON: &str = "mosix-daemon";
+/// Against each other, the least and the most that `cpu.weight` can be: guests wait for us and not we for guests.
+const WEIGHTS: [(&str, &str); 2] = [(GUESTS, "1"), (DAEMON, "10000")];
+/// A group of this weight stands back behind one of the usual 100 as nice 10 does behind 0.
+const LOW_WEIGHT: u64 = 10;
 /// Period of `cpu.max` in microseconds, the kernel's own.
 const PERIOD_US: f64 = 100_000.0;
 
@@ -31,13 +35,14 @@ pub(crate) struct Limits {
 impl Limits {
     /// Makes the group, if the policy limits anything. To be called before the daemon has other processes.
     pub(crate) fn make(policy: &Policy) -> Limits {
-        if !is_limited(policy) {
-            return Limits::default();
-        }
-        match cgroup_of_daemon() {
-            Some(own) => Limits::below(&own, policy),
+        let groups = cgroups_of_daemon();
+        let mut limits = match groups.first() {
+            _ if !is_limited(policy) => Limits::default(),
+            Some(own) => Limits::below(own, policy),
             None => Limits::without("control groups of version 2 are not mounted"),
-        }
+        };
+        limits.missing.extend(equal_to_others(&groups));
+        limits
     }
 
     fn without(why: &str) -> Limits {
@@ -60,6 +65,14 @@ impl Limits {
             let _ = limits.group.take().map(|group| fs::remove_dir(group.guests));
         }
         limits.set(policy);
+        for (group, weight) in WEIGHTS {
+            let path = own.join(group).join("cpu.weight");
+            if path.exists()
+                && let Err(error) = fs::write(&path, weight)
+            {
+                limits.missing.push(cannot(&path, &error));
+            }
+        }
         limits
     }
 
@@ -90,7 +103,8 @@ impl Limits {
     pub(crate) fn set(&mut self, policy: &Policy) {
         let Some(group) = &self.group else {
             if is_limited(policy) && self.missing.is_empty() {
-                self.missing.push("guests have had no control group since mosixd began: begin it anew".into());
+                self.missing
+                    .push("guests have had no control group since mosixd began: begin it anew".into());
             }
             return;
         };
@@ -104,6 +118,19 @@ impl Limits {
             }
         }
     }
+}
+
+/// Where the kernel shares cores among groups first and then within them, priorities tell only within: a daemon in a group like
+/// all others lends half of each core that its owner uses.
+fn equal_to_others(groups: &[PathBuf]) -> Option<String> {
+    let weight = |dir: &PathBuf| fs::read_to_string(dir.join("cpu.weight")).ok()?.trim().parse::<u64>().ok();
+    let idle = |dir: &PathBuf| fs::read_to_string(dir.join("cpu.idle")).is_ok_and(|text| text.trim() == "1");
+    let least = groups.iter().filter_map(weight).min()?;
+    let stands_back = least <= LOW_WEIGHT || groups.iter().any(idle);
+    (!stands_back).then(|| {
+        let own = groups.first().map(|dir| dir.display().to_string()).unwrap_or_default();
+        format!("priorities do not tell outside of {own}: begin mosixd in a slice of CPUWeight={LOW_WEIGHT}")
+    })
 }
 
 fn is_limited(policy: &Policy) -> bool {
@@ -170,10 +197,26 @@ mod tests {
         let own = delegated("given", "cpuset cpu io memory pids\n");
         let mut limits = Limits::below(&own, &policy(0.5, 64));
         let read = |file: &str| fs::read_to_string(own.join(GUESTS).join(file)).unwrap();
-        assert_eq!((limits.missing.len(), read("cpu.max"), read("memory.max")), (0, "50000 100000".into(), "83886080".into()));
+        assert_eq!(
+            (limits.missing.len(), read("cpu.max"), read("memory.max")),
+            (0, "50000 100000".into(), "83886080".into())
+        );
         limits.set(&policy(2.0, u32::MAX));
         assert_eq!((read("cpu.max"), read("memory.max")), ("200000 100000".into(), "max".into()));
         assert_eq!(limits.group.map(|group| group.ours), Some(own.clone()));
+        fs::remove_dir_all(own).unwrap();
+    }
+
+    #[test]
+    fn a_group_like_all_others_is_said() {
+        let own = delegated("weight", "cpu\n");
+        let (slice, service) = (own.clone(), own.join(GUESTS));
+        assert_eq!(equal_to_others(&[service.clone(), slice.clone()]), None, "cores are not shared by group");
+        fs::write(service.join("cpu.weight"), "100\n").unwrap();
+        let said = equal_to_others(&[service.clone(), slice.clone()]).unwrap();
+        assert!(said.contains(&service.display().to_string()), "{said}");
+        fs::write(slice.join("cpu.weight"), "10\n").unwrap();
+        assert_eq!(equal_to_others(&[service.clone(), slice.clone()]), None);
         fs::remove_dir_all(own).unwrap();
     }
 

@@ -14,9 +14,9 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 pub(crate) use speed::measure as measure_speed;
 pub(crate) use tasks::is_traced_and_stopped;
 
-/// The control group of version 2 that this process is in.
-pub(crate) fn cgroup_of_daemon() -> Option<std::path::PathBuf> {
-    cgroup::Cgroups::own().innermost()
+/// The control group of version 2 that this process is in, and those above it.
+pub(crate) fn cgroups_of_daemon() -> Vec<std::path::PathBuf> {
+    cgroup::Cgroups::own().into_dirs()
 }
 
 /// Processes that a count of runnable tasks is about.

@@ -112,7 +112,8 @@ fn userfaultfd() -> Finding {
 
 fn control_groups() -> Finding {
     let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-    let root = mounts.into_iter().find_map(|dir| fs::read_to_string(format!("{dir}/cgroup.controllers")).ok());
+    let root =
+        mounts.into_iter().find_map(|dir| fs::read_to_string(format!("{dir}/cgroup.controllers")).ok());
     let has = |name: &str| root.as_ref().is_some_and(|text| text.split_whitespace().any(|word| word == name));
     let missing = (!has("cpu") || !has("memory")).then(|| {
         "no cpu and memory controllers of version 2; guests stand back by their priority alone, guests.cores is not kept, \

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use cluster::Name;
-use cluster::placement::{
-    Advice, Decision, Eviction, Home, Job, Leaving, Offer, Place, Refusal, Why,
-};
+use cluster::placement::{Advice, Decision, Eviction, Home, Job, Leaving, Offer, Place, Refusal, Why};
 use wire::identity::user_name;
 use wire::local::{self, Reply, Target};
 

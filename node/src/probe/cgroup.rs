@@ -29,9 +29,9 @@ impl Cgroups {
         }
     }
 
-    /// This process's group.
-    pub(super) fn innermost(&self) -> Option<PathBuf> {
-        self.0.first().cloned()
+    /// This process's group first, then those above it.
+    pub(super) fn into_dirs(self) -> Vec<PathBuf> {
+        self.0
     }
 
     /// Cores that the tightest `cpu.max` leaves, if any does.

@@ -80,9 +80,10 @@ pub(crate) fn system_daemon_and_users(user: User) -> Result<()> {
     let nobody = pair.a.visitor(User::Nobody)?;
     let run = nobody.run("theirs", &["--on", "b"], &[&nobody.guest("worker")?, STEP, "go"])?;
     let pid = run.pid();
-    pair.b.wait_for_guests(1, LIMIT)?;
-    let sessions = pair.b.control.call(&["events"])?;
-    ensure!(sessions.contains(&format!("guest-came home=a pid={pid}")), "{sessions}");
+    wait("its process to be at B", LIMIT, || {
+        let events = pair.b.control.call(&["events"])?;
+        Ok(events.contains(&format!("guest-came home=a pid={pid}")).then_some(()))
+    })?;
     let why = nobody.control.call(&["why", &pid.to_string()])?;
     ensure!(why.contains("is at b"), "{why}");
     // What is the owner's to direct is not theirs.
@@ -92,7 +93,8 @@ pub(crate) fn system_daemon_and_users(user: User) -> Result<()> {
     wait("the daemon to know a process of root's", LIMIT, || {
         Ok(pair.a.control.call(&["why", &ours.pid().to_string()]).is_ok().then_some(()))
     })?;
-    let refused = nobody.control.call(&["why", &ours.pid().to_string()]).err().context("nobody sees root's")?;
+    let refused =
+        nobody.control.call(&["why", &ours.pid().to_string()]).err().context("nobody sees root's")?;
     ensure!(refused.to_string().contains("no process of yours"), "{refused}");
     ours.signal(rustix::process::Signal::TERM)?;
     ours.finish(&pair.a.sandbox, LIMIT)?;

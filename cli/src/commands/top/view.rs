@@ -123,7 +123,9 @@ fn draw_processes(frame: &mut Frame, area: Rect, state: &State) {
             Cell::from(process.place.clone()).style(place),
             Cell::from(format!("{:>8.1}", process.home_cpu_s)),
             Cell::from(format!("{:>8.1}", process.away_cpu_s)),
-            Cell::from(state.calls_per_s(process.pid).map_or_else(String::new, |rate| format!("{rate:>7.0}"))),
+            Cell::from(
+                state.calls_per_s(process.pid).map_or_else(String::new, |rate| format!("{rate:>7.0}")),
+            ),
             Cell::from(format!("{:>5}", process.moves)),
             Cell::from(process.stay.clone().unwrap_or_else(|| "-".to_owned())),
             Cell::from(process.command.clone()),
