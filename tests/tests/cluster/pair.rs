@@ -1,7 +1,7 @@
 //! Two machines of one core each, and what is demanded of workers.
 
 use anyhow::{Context, Result, ensure};
-use rustix::thread::sched_getaffinity;
+use rustix::thread::{CpuSet, sched_getaffinity};
 use system_tests::cluster::{Lan, Machine};
 use system_tests::mode::User;
 use system_tests::run::Run;
@@ -22,11 +22,9 @@ pub(crate) struct Pair {
 impl Pair {
     /// Without daemons.
     pub(crate) fn apart(user: User) -> Result<Pair> {
-        let allowed = sched_getaffinity(None)?;
-        let mut cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
-        let mut core = || cores.next().context("two machines need two cores");
+        let [one, other] = two_cores()?;
         let mut lan = Lan::new(user)?;
-        let (a, b) = (lan.machine("a", Some(core()?))?, lan.machine("b", Some(core()?))?);
+        let (a, b) = (lan.machine("a", Some(one))?, lan.machine("b", Some(other))?);
         let worker = a.guest("worker")?;
         Ok(Pair { _lan: lan, a, b, worker })
     }
@@ -74,6 +72,14 @@ impl Pair {
         self.b.stop()?;
         self.a.stop().map(drop)
     }
+}
+
+/// Two cores of this machine.
+pub(crate) fn two_cores() -> Result<[usize; 2]> {
+    let allowed = sched_getaffinity(None)?;
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    let two = cores.next().zip(cores.next()).context("this takes two cores")?;
+    Ok(two.into())
 }
 
 /// The x of `rounds` rounds of a worker. Maps x → a·x + c are squared, bit by bit (Brown, Random number generation with

@@ -3,20 +3,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::thread::{CpuSet, sched_getaffinity};
 use system_tests::cluster::{Lan, wait};
 use system_tests::mode::User;
 use system_tests::run::Run;
 
-use crate::pair::{Pair, STEP, ends};
+use crate::pair::{Pair, STEP, ends, two_cores};
 use crate::{CONVERGENCE, LIMIT};
 
 /// Jobs run on two nodes; a third comes, and gets some of them by itself.
 pub(crate) fn third_node_helps(user: User) -> Result<()> {
     const HELPS: Duration = Duration::from_secs(10);
-    let allowed = sched_getaffinity(None)?;
-    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
-    let (shared, idle) = cores.next().zip(cores.next()).context("this takes two cores")?;
+    let [shared, idle] = two_cores()?;
     let mut lan = Lan::new(user)?;
     let (mut a, mut b) = (lan.machine("a", Some(shared))?, lan.machine("b", Some(shared))?);
     a.found()?;
