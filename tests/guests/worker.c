@@ -1,5 +1,6 @@
 /* Computes: a chain of multiplications whose end is known without doing them, beside memory that must stay as it is.
- * `worker [ROUNDS [FILE [MIB]]]`: ROUNDS rounds; with FILE as many again and again until FILE exists; MIB of memory.
+ * `worker [ROUNDS [FILE [MIB BEGIN]]]`: ROUNDS rounds; with FILE as many again and again until FILE exists; with MIB of memory,
+ * which it takes when BEGIN exists.
  */
 #include "guest.h"
 #include <inttypes.h>
@@ -15,6 +16,8 @@ int main(int argc, char **argv)
 {
     uint64_t rounds = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000, done = 0, x = 1;
     uint64_t count = (argc > 3 ? strtoull(argv[3], NULL, 10) : 8) * WORDS_PER_MIB;
+    while (argc > 4 && access(argv[4], F_OK) != 0)
+        usleep(10000);
     uint64_t *words = malloc(count * sizeof *words);
     CHECK(words);
     for (uint64_t n = 0; n < count; n++)
