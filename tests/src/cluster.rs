@@ -154,7 +154,8 @@ impl Machine {
     /// Starts its daemon.
     pub fn start(&mut self, seeds: &[&Machine]) -> Result<()> {
         let mut argv = self.words.clone();
-        argv.push(self.mosixd.clone());
+        // As careful as an owner may be.
+        argv.extend(["sh", "-c", "umask 077 && exec \"$@\"", "sh", &self.mosixd].map(String::from));
         let listen = format!("{}:{SESSIONS}", self.address);
         argv.extend(["--listen", &listen, "--advertise", &self.address].map(String::from));
         argv.extend(["--discovery", self.discovery, "--socket", &self.socket].map(String::from));
