@@ -60,7 +60,9 @@ impl Limits {
                 limits.missing.push(why);
             }
         }
-        if limits.missing.len() == 2 {
+        let closed = limits.group.as_ref().and_then(|group| group.beget(|| ()).err());
+        limits.missing.extend(closed.as_ref().map(|error| format!("cannot move into a group: {error}")));
+        if closed.is_some() || limits.missing.len() == 2 {
             // Nothing can be limited there. It may be somebody's who runs beside us.
             let _ = limits.group.take().map(|group| fs::remove_dir(group.guests));
         }

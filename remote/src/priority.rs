@@ -103,8 +103,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// Runs `make` in the group of guests, where its children stay.
-    pub(crate) fn beget<T>(&self, make: impl FnOnce() -> T) -> io::Result<T> {
+    /// Runs `make` in the group of guests, where its children stay. The caller must have one thread.
+    pub fn beget<T>(&self, make: impl FnOnce() -> T) -> io::Result<T> {
         // 0 is who writes it.
         fs::write(self.guests.join("cgroup.procs"), "0")?;
         let made = make();
