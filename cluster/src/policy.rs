@@ -40,8 +40,8 @@ pub struct Policy {
     pub max_guests: u16,
     /// Most memory of all guests, in MiB.
     pub max_guest_memory_mib: u32,
-    /// Cores that all guests together may use.
-    pub guest_cores: f64,
+    /// Cores that all guests together may use; None is all.
+    pub guest_cores: Option<f64>,
     /// Homes whose processes may come; none named means all.
     pub homes: Vec<Name>,
     /// Users who may send processes, `USER` of any home or `USER@HOME`; none named means all.
@@ -56,7 +56,7 @@ impl Default for Policy {
             hours: Hours::ALWAYS,
             max_guests: u16::MAX,
             max_guest_memory_mib: u32::MAX,
-            guest_cores: f64::INFINITY,
+            guest_cores: None,
             homes: Vec::new(),
             users: Vec::new(),
         }
@@ -71,8 +71,9 @@ impl Policy {
             claimed: self.claimed,
             max_guests: self.max_guests,
             max_guest_memory_mib: self.max_guest_memory_mib,
-            // As much as a float holds of it; infinite is the most.
-            guest_cores_milli: (self.guest_cores * 1e3).clamp(10.0, u32::MAX.into()) as u32,
+            guest_cores_milli: self
+                .guest_cores
+                .map(|cores| (cores * 1e3).clamp(10.0, u32::MAX.into()) as u32),
         }
     }
 
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn cores_of_guests_are_what_is_left_and_allowed() {
-        let half = Policy { guest_cores: 0.5, ..Policy::default() }.terms(0, 0);
+        let half = Policy { guest_cores: Some(0.5), ..Policy::default() }.terms(0, 0);
         assert_eq!((half.guest_cores(4.0), half.guest_cores(0.1)), (0.5, 0.1));
         assert_eq!(Policy::default().terms(0, 0), Terms::default());
         assert_eq!(Terms::default().guest_cores(4.0), 4.0);

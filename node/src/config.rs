@@ -20,6 +20,8 @@ const MAX_SESSIONS: u16 = 4096;
 const MAX_GRACE_S: u64 = 3600;
 /// A hundredth of a core: cpu.max knows no less than a millisecond of a tenth of a second.
 const LEAST_CORES: f64 = 0.01;
+/// More than a machine has.
+const MOST_CORES: f64 = 1e6;
 /// Configuration files larger than this are not read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -327,12 +329,15 @@ fn policy(flags: &Arguments, file: &Guests) -> Result<Policy> {
         name(home, "a home")?;
     }
     let cores = flags.guests_cores.or(file.cores);
-    ensure!(cores.is_none_or(|cores| cores >= LEAST_CORES), "guests.cores is {LEAST_CORES} or more");
+    ensure!(
+        cores.is_none_or(|cores| (LEAST_CORES..=MOST_CORES).contains(&cores)),
+        "guests.cores is {LEAST_CORES} to {MOST_CORES}"
+    );
     let unlimited = Policy::default();
     Ok(Policy {
         max_guests: flags.guests_max.or(file.max).unwrap_or(unlimited.max_guests),
         max_guest_memory_mib: flags.guests_memory.or(file.memory).unwrap_or(unlimited.max_guest_memory_mib),
-        guest_cores: cores.unwrap_or(unlimited.guest_cores),
+        guest_cores: cores,
         homes: homes.iter().map(|home| name(home, "a home")).collect::<Result<_>>()?,
         users,
         hours: hours::parse(&hours)?,
@@ -414,7 +419,7 @@ mod tests {
         assert_eq!(config.peer_listen, "127.0.0.1:9001".parse().unwrap());
         assert_eq!(config.seeds, ["a:7414", "b:1", "[fe80::1]:7414"]);
         assert_eq!((config.policy.max_guests, config.policy.homes.len()), (5, 1));
-        assert_eq!((config.policy.guest_cores, config.policy.users.len()), (1.5, 2));
+        assert_eq!((config.policy.guest_cores, config.policy.users.len()), (Some(1.5), 2));
         assert_eq!(config.rank, Rank::Idle);
         assert_eq!(merged(&["--guests-priority", "19"], file).unwrap().rank, Rank::Nice(19));
         assert_eq!(merged(&[], "[guests]\npriority = 5").unwrap().rank, Rank::Nice(5));

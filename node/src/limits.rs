@@ -136,14 +136,13 @@ fn equal_to_others(groups: &[PathBuf]) -> Option<String> {
 }
 
 fn is_limited(policy: &Policy) -> bool {
-    policy.guest_cores.is_finite() || policy.max_guest_memory_mib != u32::MAX
+    policy.guest_cores.is_some() || policy.max_guest_memory_mib != u32::MAX
 }
 
 /// Guests that together have more memory than the policy says are sent away; the kernel's limit is a quarter above, for
 /// what they grow by until they have left.
 fn values(policy: &Policy) -> [(&'static str, String); 2] {
-    let cores = policy.guest_cores;
-    let quota = if cores.is_finite() { format!("{:.0}", cores * PERIOD_US) } else { "max".into() };
+    let quota = policy.guest_cores.map_or("max".into(), |cores| format!("{:.0}", cores * PERIOD_US));
     let memory = match policy.max_guest_memory_mib {
         u32::MAX => "max".to_owned(),
         mib => ((u64::from(mib) << 20) / 4 * 5).to_string(),
@@ -166,8 +165,8 @@ fn cannot(path: &Path, error: &io::Error) -> String {
 mod tests {
     use super::*;
 
-    fn policy(cores: f64, mib: u32) -> Policy {
-        Policy { guest_cores: cores, max_guest_memory_mib: mib, ..Policy::default() }
+    fn policy(cores: impl Into<Option<f64>>, mib: u32) -> Policy {
+        Policy { guest_cores: cores.into(), max_guest_memory_mib: mib, ..Policy::default() }
     }
 
     /// A directory with the files that a group has which was given to us.
@@ -188,7 +187,7 @@ mod tests {
             [("cpu.max", "150000 100000".into()), ("memory.max", "1310720000".into())]
         );
         assert_eq!(
-            values(&policy(f64::INFINITY, u32::MAX)),
+            values(&policy(None, u32::MAX)),
             [("cpu.max", "max 100000".into()), ("memory.max", "max".into())]
         );
         assert!(!is_limited(&Policy::default()) && is_limited(&policy(1.0, u32::MAX)));

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_node_that_gives_guests_half_a_core_takes_twice_the_time() {
         let mut b = Bulletin::new(Name::new("me").unwrap(), 8);
-        let terms = Terms { guest_cores_milli: 500, ..Terms::default() };
+        let terms = Terms { guest_cores_milli: Some(500), ..Terms::default() };
         b.learn(Duration::ZERO, LoadRecord { terms, ..idle("half", 2) }, Duration::ZERO);
         let known = b.get(&Name::new("half").unwrap()).unwrap();
         let estimate = Estimate::of(known, Duration::ZERO, Average::default());

@@ -294,9 +294,9 @@ mod tests {
     #[test]
     fn cores_of_guests_are_limited() {
         let with = |milli| load(|s| (s.guests_runnable, s.terms.guest_cores_milli) = (1.0, milli));
-        assert_eq!(answer(&with(u32::MAX), &offer()), Ok(()));
-        assert_eq!(answer(&with(1500), &offer()), Ok(()));
-        assert_eq!(answer(&with(1000), &offer()), Err(Refusal::Busy));
+        assert_eq!(answer(&with(None), &offer()), Ok(()));
+        assert_eq!(answer(&with(Some(1500)), &offer()), Ok(()));
+        assert_eq!(answer(&with(Some(1000)), &offer()), Err(Refusal::Busy));
     }
 
     #[test]
