@@ -214,7 +214,8 @@ impl Agent {
         }
         let group =
             self.limits.group.as_ref().map_or("none".into(), |group| group.guests.display().to_string());
-        log::info("guests", &[("priority", &rank), ("control-group", &group)]);
+        let cores = self.policy.guest_cores.map_or("all".into(), |cores| cores.to_string());
+        log::info("guests", &[("priority", &rank), ("cores", &cores), ("control-group", &group)]);
     }
 
     /// SIGHUP.
@@ -225,8 +226,9 @@ impl Agent {
                 let (blocked, claimed) = (self.policy.blocked, self.policy.claimed);
                 self.policy = Policy { blocked, claimed, ..policy };
                 self.journal.note("reloaded", &[("max-guests", &self.policy.max_guests)]);
-                self.orders.push(ToServer::Rank(rank.fitting()));
                 self.limits.set(&self.policy);
+                let cores = self.limits.confined(&self.policy);
+                self.orders.push(ToServer::Lend { rank: rank.fitting(), cores });
                 self.say_limits(rank);
                 self.measure();
                 self.tend_doors();

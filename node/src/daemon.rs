@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) max_sessions: usize,
     /// What guests get.
     pub(crate) standing: Standing,
+    /// Cores that sessions are confined to, if so many.
+    pub(crate) cores: Option<u16>,
 }
 
 /// What only the session server holds; a session's process closes it.
@@ -132,7 +134,9 @@ impl Daemon {
                 Taken::Message(ToServer::Evict { session, pid, why }) => {
                     own.tell(session, &ToSession::Evict(pid, why));
                 }
-                Taken::Message(ToServer::Rank(rank)) => self.settings.standing.rank = rank,
+                Taken::Message(ToServer::Lend { rank, cores }) => {
+                    (self.settings.standing.rank, self.settings.cores) = (rank, cores);
+                }
                 Taken::Message(ToServer::Revoked) => {
                     // What cannot be read the agent says; the last list holds.
                     let _ = self.revoked.refresh();

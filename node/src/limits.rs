@@ -28,6 +28,8 @@ const PERIOD_US: f64 = 100_000.0;
 pub(crate) struct Limits {
     /// If guests have one.
     pub(crate) group: Option<Group>,
+    /// It keeps them to their share of the cores.
+    keeps_cores: bool,
     /// In words for the log.
     pub(crate) missing: Vec<String>,
 }
@@ -46,7 +48,7 @@ impl Limits {
     }
 
     fn without(why: &str) -> Limits {
-        Limits { group: None, missing: vec![why.to_owned()] }
+        Limits { missing: vec![why.to_owned()], ..Limits::default() }
     }
 
     fn below(own: &Path, policy: &Policy) -> Limits {
@@ -54,10 +56,11 @@ impl Limits {
         if let Err(error) = make_dir(&group.guests) {
             return Limits::without(&format!("cannot make {}: {error}", group.guests.display()));
         }
-        let mut limits = Limits { group: Some(group), missing: Vec::new() };
+        let mut limits = Limits { group: Some(group), ..Limits::default() };
         for controller in ["cpu", "memory"] {
-            if let Err(why) = limits.enable(own, controller) {
-                limits.missing.push(why);
+            match limits.enable(own, controller) {
+                Ok(()) => limits.keeps_cores |= controller == "cpu",
+                Err(why) => limits.missing.push(why),
             }
         }
         let closed = limits.group.as_ref().and_then(|group| group.beget(|| ()).err());
@@ -65,6 +68,7 @@ impl Limits {
         if closed.is_some() || limits.missing.len() == 2 {
             // Nothing can be limited there. It may be somebody's who runs beside us.
             let _ = limits.group.take().map(|group| fs::remove_dir(group.guests));
+            limits.keeps_cores = false;
         }
         limits.set(policy);
         for (group, weight) in WEIGHTS {
@@ -99,6 +103,12 @@ impl Limits {
             }
             other => other.map_err(|error| cannot(&switch, &error)),
         }
+    }
+
+    /// Whole cores that sessions are to be confined to, since no group keeps them to their share.
+    pub(crate) fn confined(&self, policy: &Policy) -> Option<u16> {
+        // config::MOST_CORES is larger, but no machine.
+        policy.guest_cores.filter(|_| !self.keeps_cores).map(|cores| cores.ceil() as u16)
     }
 
     /// Writes what the policy says into the group.
@@ -204,6 +214,7 @@ mod tests {
         );
         limits.set(&policy(2.0, u32::MAX));
         assert_eq!((read("cpu.max"), read("memory.max")), ("200000 100000".into(), "max".into()));
+        assert_eq!(limits.confined(&policy(2.0, u32::MAX)), None);
         assert_eq!(limits.group.map(|group| group.ours), Some(own.clone()));
         fs::remove_dir_all(own).unwrap();
     }
@@ -226,6 +237,7 @@ mod tests {
         let own = delegated("poor", "pids\n");
         let limits = Limits::below(&own, &policy(0.5, 64));
         assert!(limits.group.is_none() && limits.missing.len() == 2);
+        assert_eq!((limits.confined(&policy(1.2, 64)), limits.confined(&policy(None, 64))), (Some(2), None));
         assert!(limits.missing[0].ends_with("has no cpu controller"), "{:?}", limits.missing);
         fs::remove_dir_all(own).unwrap();
         let nowhere = Limits::below(Path::new("/proc/mosix"), &policy(0.5, 64));

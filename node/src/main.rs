@@ -81,6 +81,7 @@ fn run(arguments: Arguments) -> Result<()> {
         cache: config.cache.clone(),
         max_sessions: config.max_sessions,
         standing: Standing { rank, group: limits.group.clone() },
+        cores: limits.confined(&config.policy),
     };
     // Before the runtime begins: fork is for a process with one thread. In the parent, it drops what the child takes along.
     let server =

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use remote::{Guest, Order, Priority, SessionError};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use wire::{HANDSHAKE_TIMEOUT, Incoming, Link, LinkError};
 
 use crate::daemon::Settings;
@@ -80,6 +81,9 @@ pub(crate) fn run(
     log::info("session-begins", &[("session", &pid), ("peer", &peer), ("address", &address)]);
     let since = Instant::now();
     let server = Server { end, silent: false, first: Some(Order::Closed(closed)) };
+    if let Some(cores) = settings.cores {
+        confine(cores);
+    }
     let priority = Priority::Guest(settings.standing.clone());
     let ended = remote::serve(link, &settings.name, &settings.cache, priority, Box::new(server));
     let seconds = format!("{:.1}", since.elapsed().as_secs_f64());
@@ -99,4 +103,16 @@ fn establish(incoming: Incoming, settings: &Settings) -> Result<Link, LinkError>
     let mut link = Link::serve(incoming, &settings.identity, Instant::now())?;
     link.wait_established(HANDSHAKE_TIMEOUT)?;
     Ok(link)
+}
+
+/// Confines this process, and the guests that it will have, to so many cores: the last ones, of which all sessions take
+/// the same.
+fn confine(cores: u16) {
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    let mut lent = CpuSet::new();
+    let all = (0..CpuSet::MAX_CPU).rev().filter(|core| allowed.is_set(*core));
+    all.take(cores.into()).for_each(|core| lent.set(core));
+    if let Err(errno) = sched_setaffinity(None, &lent) {
+        log::warn("limits", &[("why", &format!("cannot confine guests to {cores} cores: {errno}"))]);
+    }
 }

@@ -36,8 +36,13 @@ pub(crate) enum ToServer {
         /// Why, in words for its user.
         why: String,
     },
-    /// How guests of sessions that are still to come compete.
-    Rank(Rank),
+    /// What guests of sessions that are still to come get.
+    Lend {
+        /// Against tasks of the machine's own.
+        rank: Rank,
+        /// Cores that they are confined to, if so many.
+        cores: Option<u16>,
+    },
     /// The list of those who were removed from the cluster is a newer one: sessions of theirs end.
     Revoked,
     /// End all sessions and then yourself.

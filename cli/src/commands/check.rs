@@ -116,8 +116,8 @@ fn control_groups() -> Finding {
         mounts.into_iter().find_map(|dir| fs::read_to_string(format!("{dir}/cgroup.controllers")).ok());
     let has = |name: &str| root.as_ref().is_some_and(|text| text.split_whitespace().any(|word| word == name));
     let missing = (!has("cpu") || !has("memory")).then(|| {
-        "no cpu and memory controllers of version 2; guests stand back by their priority alone, guests.cores is not kept, \
-         and guests.memory only by sending guests away; on systemd: systemd.unified_cgroup_hierarchy=1 at boot"
+        "no cpu and memory controllers of version 2; guests stand back by their priority alone, guests.cores is kept in \
+         whole cores and guests.memory by sending guests away; on systemd: systemd.unified_cgroup_hierarchy=1 at boot"
             .to_owned()
     });
     Finding { what: "remote: limits on guests by control groups", missing }

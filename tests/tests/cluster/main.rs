@@ -48,7 +48,8 @@ const OF_GUESTS: [(&str, Test); 8] = [
 ];
 
 /// The same, where one user tells as much as two.
-const OF_POLICY: [(&str, Test); 6] = [
+const OF_POLICY: [(&str, Test); 7] = [
+    ("cores_are_lent_no_further", owners::cores_are_lent_no_further),
     ("io_stays", guests::io_stays),
     ("policy_changes", owners::policy_changes),
     ("memory_is_lent_no_further", owners::memory_is_lent_no_further),

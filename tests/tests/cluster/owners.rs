@@ -63,6 +63,36 @@ pub(crate) fn comes_first(user: User) -> Result<()> {
     pair.end()
 }
 
+/// Guests have the cores that are lent to them, however many they are and whatever else is idle.
+pub(crate) fn cores_are_lent_no_further(user: User) -> Result<()> {
+    const LOOK: Duration = Duration::from_secs(2);
+    let mut lan = Lan::new(user)?;
+    let (mut a, mut b) = (lan.machine("a", None)?, lan.machine("b", None)?);
+    // As anybody's programs otherwise, so that what else runs on this machine does not keep them from more.
+    b.options = ["--guests-cores", "1", "--guests-priority", "0"].map(String::from).to_vec();
+    a.found()?;
+    b.join(&a)?;
+    a.wait_for_nodes(&["a", "b"], CONVERGENCE)?;
+    let worker = a.guest("worker")?;
+    let start = |report: &str| a.run(report, &["--on", "b"], &[&worker, STEP, "go"]);
+    let runs = ["one", "two", "three"].into_iter().map(start).collect::<Result<Vec<Run>>>()?;
+    for run in &runs {
+        a.wait_for_place(run.pid(), "b", LIMIT)?;
+    }
+    let used = || -> Result<f64> { Ok(b.processes()?.into_iter().map(cpu_seconds).sum()) };
+    let (before, since) = (used()?, Instant::now());
+    std::thread::sleep(LOOK);
+    let cores = (used()? - before) / since.elapsed().as_secs_f64();
+    eprintln!("cores_are_lent_no_further: {} guests use {cores:.2} cores", runs.len());
+    fs::write(a.sandbox.path("work/go"), "")?;
+    for run in runs {
+        ends(&run.finish(&a.sandbox, LIMIT)?.stdout)?;
+    }
+    ensure!((0.2..1.2).contains(&cores), "{cores:.2} cores");
+    b.stop()?;
+    a.stop().map(drop)
+}
+
 /// Day of the week `ahead` days from now, UTC, as the daemon's policy has it.
 fn weekday(ahead: u64) -> Result<&'static str> {
     const DAYS: [&str; 7] = ["thu", "fri", "sat", "sun", "mon", "tue", "wed"];
