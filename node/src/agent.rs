@@ -123,6 +123,8 @@ struct Agent {
     connections: HashMap<u64, Connection>,
     jobs: BTreeMap<JobKey, Tracked>,
     waiting: Vec<Waiting>,
+    /// When a supervisor last told how far a node is.
+    told_distances: BTreeMap<Name, Duration>,
     /// Where nodes accept sessions, as they said last.
     ports: BTreeMap<Name, u16>,
     revoked: RevokedFile,

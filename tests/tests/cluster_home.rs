@@ -283,7 +283,7 @@ fn moved(heard: &Request, of: i32) -> Option<(String, Option<String>)> {
 
 /// The job of this process, in a report that holds.
 fn job_where(heard: &Request, of: i32, holds: impl Fn(&Job) -> bool) -> Option<Job> {
-    let Request::Jobs { jobs } = heard else { return None };
+    let Request::Jobs { jobs, .. } = heard else { return None };
     jobs.iter().find(|job| job.pid == of && holds(job)).cloned()
 }
 

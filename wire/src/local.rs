@@ -48,6 +48,8 @@ pub enum Request {
     Jobs {
         /// Those that are not listed are gone.
         jobs: Vec<Job>,
+        /// Of the nodes that its processes have called home from since the last report.
+        round_trips: Vec<RoundTrip>,
     },
     /// A process has ended.
     Ended {
@@ -199,6 +201,15 @@ pub struct Advice {
     pub memory_mib: Option<u32>,
 }
 
+/// How far a node is from a supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundTrip {
+    /// The node's name.
+    pub node: String,
+    /// Round trip of the session's link in microseconds, smoothed.
+    pub us: f64,
+}
+
 /// A managed process as its supervisor sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -210,7 +221,8 @@ pub struct Job {
     pub place: String,
     /// CPU seconds it has used, wherever that was.
     pub cpu_s: f64,
-    /// System calls that were forwarded or, at home, are not known (None).
+    /// System calls that were forwarded so far. At home, where there are none to count, None, but in
+    /// [`Request::Place`].
     pub calls: Option<u64>,
     /// Reads and writes that it has made, where it is at home: of the calls that would be forwarded, those that the kernel
     /// counts.

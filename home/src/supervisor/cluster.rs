@@ -40,8 +40,6 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const UNSENT_RETRY: Duration = Duration::from_millis(5);
 /// How long a user's wish to move a process to a node waits for the daemon.
 const WISH: Duration = Duration::from_secs(10);
-/// Processes that used less are not worth remembering.
-const WORTH_TELLING: Duration = Duration::from_millis(10);
 
 /// How to reach the daemon, and what to ask of it.
 #[derive(Clone, Debug)]
@@ -315,7 +313,8 @@ impl Supervisor {
         if let Some(process) = self.table.processes.get_mut(&pid) {
             process.stay = None;
         }
-        let Some(job) = self.job(pid) else { return Some(thread) };
+        let Some(mut job) = self.job(pid) else { return Some(thread) };
+        job.calls = Some(self.elsewhere.used(pid).forwarded);
         self.hold(thread, from, now + WORD);
         self.tell(&Request::Place { job });
         None
@@ -422,7 +421,7 @@ impl Supervisor {
         let Some(process) = self.table.processes.get(&pid) else { return };
         let used = self.elsewhere.used(pid);
         let cpu = time + Duration::from_nanos(used.cpu_ns);
-        let Some(program) = process.program.clone().filter(|_| cpu > WORTH_TELLING) else { return };
+        let Some(program) = process.program.clone() else { return };
         let before = self.cluster.as_ref().and_then(|cluster| cluster.told.iter().find(|job| job.pid == pid));
         let memory_mib = before.map_or(0, |job| job.memory_mib);
         let job = Job {
@@ -454,7 +453,8 @@ impl Supervisor {
         }
         cluster.told_at = Some(now);
         cluster.told.clone_from(&jobs);
-        self.tell(&Request::Jobs { jobs });
+        let round_trips = self.elsewhere.nodes.round_trips();
+        self.tell(&Request::Jobs { jobs, round_trips });
     }
 
     /// A process as the daemon is told of it; `None` when it has ended.

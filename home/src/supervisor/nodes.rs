@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tracee::Tid;
+use wire::local::RoundTrip;
 use wire::session::Begin;
 use wire::{Identity, Link, Role};
 
@@ -22,6 +23,8 @@ use crate::stats::{Bytes, NodeStats, Stats};
 const SESSIONS_MAX: usize = 64;
 /// A session that was begun for a process and has none any more ends after this time: its node has only so many.
 const UNUSED: Duration = Duration::from_secs(60);
+/// A link's smoothed round trip takes an eighth of each new sample: after so many calls the handshake is forgotten.
+const MEASURED_CALLS: u64 = 64;
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 
 /// A session's number in this supervisor's life. It is not used again.
@@ -39,6 +42,8 @@ struct Node {
     unused_since: Option<Instant>,
     /// It was removed from the cluster.
     ending: Option<Ending>,
+    /// Calls it had forwarded when its link's round trip was asked for last.
+    measured: u64,
 }
 
 enum Session {
@@ -64,6 +69,10 @@ impl fmt::Debug for Nodes {
 }
 
 impl Node {
+    fn new(address: SocketAddr, name: Option<String>, session: Session) -> Node {
+        Node { address, name, session, unused_since: None, ending: None, measured: 0 }
+    }
+
     fn shown(&self) -> String {
         match (&self.session, &self.name) {
             (Session::Ready(away), _) => away.name().to_owned(),
@@ -91,7 +100,7 @@ impl Nodes {
     fn add(&mut self, address: SocketAddr, name: Option<String>, session: Session) -> NodeIndex {
         self.last += 1;
         let index = NodeIndex(self.last);
-        self.nodes.insert(index, Node { address, name, session, unused_since: None, ending: None });
+        self.nodes.insert(index, Node::new(address, name, session));
         index
     }
 
@@ -178,6 +187,21 @@ impl Nodes {
             Session::Ready(away) if goes_to != Some(*index) => away.leave(pid),
             _ => false,
         })
+    }
+
+    /// Round trips of the links that have carried enough calls since they were asked last. Before that a link's estimate
+    /// is of its handshake.
+    pub(super) fn round_trips(&mut self) -> Vec<RoundTrip> {
+        let mut round_trips = Vec::new();
+        for node in self.nodes.values_mut() {
+            let Session::Ready(away) = &node.session else { continue };
+            if away.counts.forwarded - node.measured >= MEASURED_CALLS {
+                node.measured = away.counts.forwarded;
+                let us = away.link().rtt().as_secs_f64() * 1e6;
+                round_trips.push(RoundTrip { node: away.name().to_owned(), us });
+            }
+        }
+        round_trips
     }
 
     fn remove(&mut self, index: NodeIndex) -> Option<Node> {
@@ -327,9 +351,8 @@ impl Supervisor {
             return self.go_on_with_orders(index, known);
         }
         self.console.verbose(format_args!("node {} at {address} is ready", away.name()));
-        let session = Session::Ready(Box::new(away));
-        let node = Node { address, name, session, unused_since: None, ending: None };
-        self.elsewhere.nodes.nodes.insert(index, node);
+        let nodes = &mut self.elsewhere.nodes.nodes;
+        nodes.insert(index, Node::new(address, name, Session::Ready(Box::new(away))));
         self.go_to_ready(index, index);
         self.go_on_with_orders(index, index);
     }

@@ -82,7 +82,10 @@ impl Agent {
                 self.fail(client.id, "present yourself as a supervisor first");
             }
             Request::Place { job } => self.on_place(client.id, job),
-            Request::Jobs { jobs } => self.on_jobs(client.id, jobs),
+            Request::Jobs { jobs, round_trips } => {
+                self.on_round_trips(&round_trips);
+                self.on_jobs(client.id, jobs);
+            }
             Request::Ended { job } => self.on_ended((client.id, job.pid), job),
             Request::Moved { pid, place, failed } => self.on_moved(client.id, pid, place, failed),
             Request::Wish { pid, node } => self.on_wish((client.id, pid), &node),

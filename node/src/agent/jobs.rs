@@ -11,6 +11,8 @@ use super::{Agent, JobKey};
 
 /// Calls are counted over so much CPU time before their rate says something, in seconds.
 const RATE_CPU_S: f64 = 0.2;
+/// The same of a whole run, when it is over.
+const RUN_CPU_S: f64 = 0.01;
 /// The latest interval counts by so much.
 const RATE_NEWEST: f64 = 0.5;
 /// A supervisor that has not said what became of a move in this time will not.
@@ -83,6 +85,13 @@ impl Calls {
             self.from = Some((cpu_s, calls));
         }
     }
+
+    /// Of a run that was too short for a rate.
+    fn of_a_short_run(&self, cpu_s: f64, calls: Option<u64>) -> Option<f64> {
+        let (from_s, from) = self.from?;
+        let cpu_s = cpu_s - from_s;
+        Some(calls?.checked_sub(from)? as f64 / cpu_s).filter(|_| cpu_s >= RUN_CPU_S)
+    }
 }
 
 /// Where a job says that it is. None: on a node that was named by its address, which is no name here.
@@ -120,6 +129,7 @@ impl Tracked {
         self.most_mib = self.job.memory_mib;
         self.ran_s = 0.0;
         self.calls = Calls::default();
+        self.calls.take(self.job.cpu_s, self.job.calls);
         // Counted from here on, the program is known for what it is when it may first be moved.
         self.at_home = Calls::from(&self.job);
         self.computed = None;
@@ -223,7 +233,9 @@ impl Tracked {
 
     /// What this run came to, with the past's rate of calls where none was measured.
     fn run(&self, past: Option<Run>) -> Run {
-        let calls_per_s = self.calls_per_s().or(past.map(|run| run.calls_per_s)).unwrap_or(0.0);
+        let short = || self.calls.of_a_short_run(self.job.cpu_s, self.job.calls);
+        let calls_per_s =
+            self.calls_per_s().or_else(short).or(past.map(|run| run.calls_per_s)).unwrap_or(0.0);
         Run { cpu_s: self.ran_s, calls_per_s, memory_mib: self.most_mib.into() }
     }
 }
@@ -359,6 +371,23 @@ mod tests {
         // What it did away it may have counted there.
         tracked.update(now, reads(2.0, 30_000), 1.0);
         assert_eq!(tracked.seen(now, false).calls_per_s, Some(30_000.0));
+    }
+
+    #[test]
+    fn calls_of_a_short_run_are_counted_from_its_exec() {
+        let (mut tracked, now) = (tracked(), Duration::from_secs(6));
+        tracked.exec(job(0.01, Some(500)));
+        tracked.update(now, job(0.11, Some(900)), 1.0);
+        assert_eq!(tracked.seen(now, false).calls_per_s, None);
+        assert_eq!(tracked.run(None).calls_per_s.round(), 4000.0);
+        // Too short even for that, or at home: the past's.
+        let past = Some(Run { calls_per_s: 7.0, ..Run::default() });
+        tracked.exec(job(0.11, Some(900)));
+        tracked.update(now, job(0.115, Some(1900)), 1.0);
+        assert_eq!(tracked.run(past).calls_per_s, 7.0);
+        tracked.exec(job(0.115, Some(1900)));
+        tracked.update(now, job(0.5, None), 1.0);
+        assert_eq!(tracked.run(past).calls_per_s, 7.0);
     }
 
     #[test]

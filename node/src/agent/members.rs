@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cluster::{Input, Name, NodeId, Output, claimed_sender};
+use wire::local::RoundTrip;
 use wire::peer::Endpoint;
 use wire::{PeerName, Role};
 
@@ -14,6 +15,8 @@ use crate::log;
 
 /// How long all names of seeds together may take to be found at the start.
 const RESOLVE: Duration = Duration::from_secs(2);
+/// What a supervisor has told of a node's distance holds for so long.
+const TOLD_DISTANCE_HOLDS: Duration = Duration::from_secs(60);
 /// Daemons found on the network or remembered, at most.
 pub(super) const MAX_FOUND: usize = 32;
 
@@ -142,15 +145,32 @@ impl Agent {
         }
     }
 
-    /// Round trips, as the connections to other daemons have them.
+    /// Round trips, as the connections to other daemons have them. These are rarely used, and both ends asleep when they
+    /// are: what supervisors have measured while calls went to and fro is nearer to what a call costs.
     pub(super) fn measure_distances(&mut self) {
+        let now = self.now();
+        self.told_distances.retain(|_, at| now.saturating_sub(*at) < TOLD_DISTANCE_HOLDS);
         let measured: Vec<(Name, Duration)> = self
             .cluster
             .members()
             .iter()
+            .filter(|member| !self.told_distances.contains_key(&member.name))
             .filter_map(|member| Some((member.name.clone(), self.endpoint.rtt(member.addr)?)))
             .collect();
         for (name, rtt) in measured {
+            self.input(Input::Latency(&name, rtt));
+        }
+    }
+
+    /// A supervisor tells how far nodes are from it.
+    pub(super) fn on_round_trips(&mut self, round_trips: &[RoundTrip]) {
+        let now = self.now();
+        for RoundTrip { node, us } in round_trips {
+            let (Some(member), Ok(rtt)) = (self.member(node), Duration::try_from_secs_f64(us / 1e6)) else {
+                continue;
+            };
+            let name = member.name.clone();
+            self.told_distances.insert(name.clone(), now);
             self.input(Input::Latency(&name, rtt));
         }
     }

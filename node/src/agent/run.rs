@@ -142,6 +142,7 @@ async fn open(start: Start) -> Result<(Agent, Sources, Config)> {
         connections: Default::default(),
         jobs: Default::default(),
         waiting: Vec::new(),
+        told_distances: Default::default(),
         ports: Default::default(),
         revoked,
         seeds,
