@@ -225,6 +225,9 @@ fn an_evicted_guest_goes_on_to_another_node_or_home() {
     assert_eq!(nowhere.place, Place::Home, "home has no room, but it is its home");
     let crowded = Scene::new(30.0, [busy("a", 2)]).rehouse(&guest, Leaving::Crowded);
     assert_eq!(crowded.place, guest.place, "there is nothing better");
+    let starved = Job { waits: true, ..guest };
+    let on = Scene::new(4.0, [busy("a", 2), idle("b", 2)]).rehouse(&starved, Leaving::Crowded);
+    assert_eq!(on.place, Place::Node(name("b")), "{}", on.why);
 }
 
 #[test]
