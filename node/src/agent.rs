@@ -208,7 +208,7 @@ impl Agent {
     fn say_limits(&mut self, wanted: Rank) {
         let rank = wanted.fitting();
         if rank != wanted {
-            let why = "only a daemon that may raise priorities again (root, CAP_SYS_NICE) can give that";
+            let why = "only a daemon that may raise priorities again, such as root's, can give that";
             log::warn("priority", &[("wanted", &wanted), ("is", &rank), ("why", &why)]);
         }
         for why in self.limits.missing.drain(..) {

@@ -86,11 +86,16 @@ impl Rank {
     }
 }
 
-/// Whether this process may raise priorities back to normal: CAP_SYS_NICE, or RLIMIT_NICE of 20 (getrlimit(2)).
+/// Whether this process may raise priorities back to normal: CAP_SYS_NICE, or RLIMIT_NICE of 20 (getrlimit(2)). That of a group
+/// everybody may, but as often as it takes only who has CAP_SYS_ADMIN (proc_sched_autogroup_set_nice in the kernel).
 fn may_raise() -> bool {
     use rustix::thread::{CapabilitySet, capabilities};
-    let capable = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_NICE));
-    capable || getrlimit(Resource::Nice).current.is_none_or(|limit| limit >= 20)
+    let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    let of_tasks = effective.contains(CapabilitySet::SYS_NICE)
+        || getrlimit(Resource::Nice).current.is_none_or(|limit| limit >= 20);
+    let grouped = fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled");
+    let grouped = grouped.is_ok_and(|text| text.trim() == "1");
+    of_tasks && (!grouped || effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
 /// A control group (version 2) for guests, and the one of executors.
