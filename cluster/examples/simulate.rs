@@ -34,6 +34,9 @@ struct Arguments {
     /// Share of jobs bound by calls
     #[arg(long, default_value_t = 0.1)]
     io: f64,
+    /// Share of calls that are counted before a job was ever away
+    #[arg(long, default_value_t = 1.0)]
+    counted_at_home: f64,
     /// All jobs arrive in the first second
     #[arg(long)]
     burst: bool,
@@ -79,6 +82,7 @@ fn main() -> Result<()> {
         longest_s: arguments.longest,
         homes: arguments.homes,
         io_share: arguments.io,
+        counted_at_home: arguments.counted_at_home,
         burst: arguments.burst,
         alike: arguments.alike,
         deaths_per_hour: arguments.deaths,

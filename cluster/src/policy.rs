@@ -28,7 +28,7 @@ impl Hours {
 }
 
 /// The policy of one node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// No new guests (`mosix block`).
     pub blocked: bool,
@@ -40,8 +40,12 @@ pub struct Policy {
     pub max_guests: u16,
     /// Most memory of all guests, in MiB.
     pub max_guest_memory_mib: u32,
+    /// Cores that all guests together may use; None is all.
+    pub guest_cores: Option<f64>,
     /// Homes whose processes may come; none named means all.
     pub homes: Vec<Name>,
+    /// Users who may send processes, `USER` of any home or `USER@HOME`; none named means all.
+    pub users: Vec<String>,
 }
 
 impl Default for Policy {
@@ -52,7 +56,9 @@ impl Default for Policy {
             hours: Hours::ALWAYS,
             max_guests: u16::MAX,
             max_guest_memory_mib: u32::MAX,
+            guest_cores: None,
             homes: Vec::new(),
+            users: Vec::new(),
         }
     }
 }
@@ -65,12 +71,24 @@ impl Policy {
             claimed: self.claimed,
             max_guests: self.max_guests,
             max_guest_memory_mib: self.max_guest_memory_mib,
+            guest_cores_milli: self
+                .guest_cores
+                .map(|cores| (cores * 1e3).clamp(10.0, u32::MAX.into()) as u32),
         }
     }
 
     /// Whether processes of that home may come at all.
     pub fn welcomes(&self, home: &Name) -> bool {
         self.homes.is_empty() || self.homes.contains(home)
+    }
+
+    /// Whether that user of that home may send some.
+    pub fn admits(&self, user: &str, home: &Name) -> bool {
+        let named = |given: &String| match given.split_once('@') {
+            Some((name, of)) => name == user && of == home.as_str(),
+            None => given == user,
+        };
+        self.welcomes(home) && (self.users.is_empty() || self.users.iter().any(named))
     }
 }
 
@@ -93,5 +111,25 @@ mod tests {
         let (a, b) = (Name::new("a").unwrap(), Name::new("b").unwrap());
         let policy = Policy { homes: vec![a.clone()], ..Policy::default() };
         assert!(policy.welcomes(&a) && !policy.welcomes(&b) && Policy::default().welcomes(&b));
+    }
+
+    #[test]
+    fn users_are_named_with_or_without_their_home() {
+        let (a, b) = (Name::new("a").unwrap(), Name::new("b").unwrap());
+        let policy = Policy { users: vec!["eve".into(), "bob@a".into()], ..Policy::default() };
+        assert!(policy.admits("eve", &a) && policy.admits("eve", &b) && policy.admits("bob", &a));
+        assert!(
+            !policy.admits("bob", &b) && !policy.admits("ann", &a) && Policy::default().admits("ann", &a)
+        );
+        let homes = Policy { homes: vec![b.clone()], ..policy };
+        assert!(homes.admits("eve", &b) && !homes.admits("eve", &a));
+    }
+
+    #[test]
+    fn cores_of_guests_are_what_is_left_and_allowed() {
+        let half = Policy { guest_cores: Some(0.5), ..Policy::default() }.terms(0, 0);
+        assert_eq!((half.guest_cores(4.0), half.guest_cores(0.1)), (0.5, 0.1));
+        assert_eq!(Policy::default().terms(0, 0), Terms::default());
+        assert_eq!(Terms::default().guest_cores(4.0), 4.0);
     }
 }

@@ -14,8 +14,8 @@ pub const FEATURE_WORDS: usize = 7;
 
 /// Most bytes of an encoded record. Varints of u16, u32 and u64 take at most 3, 5 and 10 bytes:
 /// name 64, incarnation 10, sequence 5, five u32 of speed, cores and load 25, two pressures 6, three memory sizes 15,
-/// guests 3, terms 2 + 3 + 5, features 35 + 10 + 5, labels 1 + 4 × 17.
-pub const MAX_RECORD_BYTES: usize = 257;
+/// guests 3, terms 2 + 3 + 5 + 6, features 35 + 10 + 5, labels 1 + 4 × 17.
+pub const MAX_RECORD_BYTES: usize = 263;
 
 /// What of a CPU an image depends on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,11 +48,26 @@ pub struct Terms {
     pub max_guests: u16,
     /// Most memory of all guests, in MiB.
     pub max_guest_memory_mib: u32,
+    /// Cores that all guests together may use, in thousandths; None is all.
+    pub guest_cores_milli: Option<u32>,
+}
+
+impl Terms {
+    /// Cores that guests have of those that local tasks leave.
+    pub fn guest_cores(&self, left: f64) -> f64 {
+        self.guest_cores_milli.map_or(left, |milli| left.min(f64::from(milli.max(10)) / 1e3))
+    }
 }
 
 impl Default for Terms {
     fn default() -> Terms {
-        Terms { open: true, claimed: false, max_guests: u16::MAX, max_guest_memory_mib: u32::MAX }
+        Terms {
+            open: true,
+            claimed: false,
+            max_guests: u16::MAX,
+            max_guest_memory_mib: u32::MAX,
+            guest_cores_milli: None,
+        }
     }
 }
 
@@ -234,7 +249,7 @@ pub(crate) mod tests {
             memory_free_mib: u32::MAX,
             guest_memory_mib: u32::MAX,
             guests: u16::MAX,
-            terms: Terms::default(),
+            terms: Terms { guest_cores_milli: Some(u32::MAX), ..Terms::default() },
             features: Features { cpuid: [u32::MAX; FEATURE_WORDS], xcr0: u64::MAX, xsave_bytes: u32::MAX },
             labels: vec![Name::new(&"l".repeat(MAX_LABEL_BYTES)).unwrap(); MAX_LABELS],
         }

@@ -64,6 +64,8 @@ pub struct Setup {
     pub alike: bool,
     /// Share of jobs that are bound by calls rather than by computing.
     pub io_share: f64,
+    /// Share of a job's calls that its home's kernel counts before it was ever away: reads and writes. Away all are counted.
+    pub counted_at_home: f64,
     /// Deaths per node and hour. A dead node comes back after 30 s.
     pub deaths_per_hour: f64,
     /// From when to when the two halves of the nodes cannot hear each other.
@@ -89,6 +91,7 @@ impl Setup {
             burst: false,
             alike: false,
             io_share: 0.1,
+            counted_at_home: 1.0,
             deaths_per_hour: 0.0,
             partition: None,
             loss: 0.0,

@@ -193,6 +193,18 @@ fn io_bound_jobs_stay_at_home() {
     assert!(report.placed_per_job == 0.0 && report.moves_per_job == 0.0, "{report}");
 }
 
+/// Who has never been away has had no calls forwarded. What the kernel counts of them at home tells enough.
+#[test]
+fn reads_and_writes_keep_a_job_at_home() {
+    let with = |counted_at_home| {
+        let io = Setup { io_share: 1.0, utilisation: 0.5, homes: 0.5, alike: true, ..Setup::new(31, 16, 60) };
+        World::new(&Setup { counted_at_home, ..io }).run()
+    };
+    let (none, some) = (with(0.0), with(0.3));
+    assert!(some.moves_per_job < 0.7 * none.moves_per_job, "{some}\n{none}");
+    assert!(some.mean_slowdown < none.mean_slowdown, "{some}\n{none}");
+}
+
 #[test]
 fn a_blocked_node_gets_nothing() {
     let setup = Setup { utilisation: 1.2, homes: 0.3, ..Setup::new(29, 10, 30) };

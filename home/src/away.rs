@@ -191,6 +191,11 @@ impl Away {
         self.pids.contains_key(&pid)
     }
 
+    /// All processes that are away or on their way.
+    pub fn pids(&self) -> Vec<Tid> {
+        self.pids.keys().copied().collect()
+    }
+
     /// The next thing for the supervisor.
     pub fn action(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -84,6 +84,8 @@ pub struct Process {
     pub program: Option<String>,
     /// When it came to where it is.
     pub since: Instant,
+    /// Moves that it has made.
+    pub moves: u32,
     /// Its end has been seen.
     pub ended: bool,
     /// The process whose memory it uses until it calls exec (vfork).
@@ -168,6 +170,7 @@ impl Table {
             vdso: None,
             program: self.processes.get(&maker).and_then(|maker| maker.program.clone()),
             since: Instant::now(),
+            moves: 0,
             ended: false,
             memory_of: None,
         };

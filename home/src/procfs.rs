@@ -97,6 +97,14 @@ pub fn own_bytes(pid: Tid) -> Option<u64> {
     Some(resident.saturating_sub(shared) * 4096)
 }
 
+/// How often a process has called read(2), write(2) and their like (`syscr` and `syscw` of /proc/PID/io, proc(5)), its
+/// threads that have ended included. `None` where the kernel does not count (CONFIG_TASK_IO_ACCOUNTING).
+pub fn reads_and_writes(pid: Tid) -> Option<u64> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    let count = |name: &str| status_field(&io, name)?.parse::<u64>().ok();
+    Some(count("syscr:")? + count("syscw:")?)
+}
+
 /// What the descriptors of a process refer to, as readlink shows it.
 fn descriptors(pid: Tid) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
@@ -185,5 +193,17 @@ mod tests {
         assert!(!is_thread_of(1, pid) || pid == 1);
         assert!(stat(pid).unwrap().start_ticks > 0);
         assert!(cmdline(pid).unwrap().contains("home"));
+    }
+
+    #[test]
+    fn calls_that_read_are_counted() {
+        let pid = std::process::id() as Tid;
+        let before = reads_and_writes(pid).unwrap();
+        for _ in 0..1000 {
+            std::io::Read::read(&mut std::io::empty(), &mut [0]).unwrap();
+            fs::read("/proc/self/comm").unwrap();
+        }
+        let made = reads_and_writes(pid).unwrap() - before;
+        assert!(made >= 1000, "{made}");
     }
 }

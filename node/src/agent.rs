@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 use cluster::placement::{Advice, Balancer};
 use cluster::{Cluster, Features, LoadSample, Name, Own, Policy};
 use rand::rngs::SmallRng;
+use remote::Rank;
 use tokio::sync::mpsc;
 use wire::Identity;
 use wire::identity::RevokedFile;
@@ -42,6 +43,8 @@ use wire::local::{Reply, Request};
 use wire::peer::Endpoint;
 
 use crate::config::Arguments;
+use crate::limits::Limits;
+use crate::log;
 use crate::probe::{Ours, Probe};
 use crate::state::State;
 use crate::talk::ToServer;
@@ -107,6 +110,7 @@ struct Agent {
     cluster: Cluster,
     balancer: Balancer,
     policy: Policy,
+    limits: Limits,
     said: Said,
     probe: Probe,
     /// The session server's pid.
@@ -200,15 +204,37 @@ impl Agent {
         }
     }
 
+    /// Says what of the limits on guests holds, and what does not and why.
+    fn say_limits(&mut self, wanted: Rank) {
+        let rank = wanted.fitting();
+        if rank != wanted {
+            let why = "only a daemon that may raise priorities again, such as root's, can give that";
+            log::warn("priority", &[("wanted", &wanted), ("is", &rank), ("why", &why)]);
+        }
+        for why in self.limits.missing.drain(..) {
+            log::warn("limits", &[("why", &why)]);
+        }
+        let group =
+            self.limits.group.as_ref().map_or("none".into(), |group| group.guests.display().to_string());
+        let cores = self.policy.guest_cores.map_or("all".into(), |cores| cores.to_string());
+        log::info("guests", &[("priority", &rank), ("cores", &cores), ("control-group", &group)]);
+    }
+
     /// SIGHUP.
     fn reload(&mut self) {
-        match crate::config::reload_policy(&self.arguments) {
-            Ok(policy) => {
+        match crate::config::reload_guests(&self.arguments) {
+            Ok((policy, rank)) => {
                 // What the owner said by `mosix` holds on.
                 let (blocked, claimed) = (self.policy.blocked, self.policy.claimed);
                 self.policy = Policy { blocked, claimed, ..policy };
                 self.journal.note("reloaded", &[("max-guests", &self.policy.max_guests)]);
+                self.limits.set(&self.policy);
+                let cores = self.limits.confined(&self.policy);
+                self.orders.push(ToServer::Lend { rank: rank.fitting(), cores });
+                self.say_limits(rank);
+                self.measure();
                 self.tend_doors();
+                self.relieve();
             }
             Err(error) => {
                 let why = format!("{error:#}");

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use cluster::record::{MAX_LABEL_BYTES, MAX_LABELS};
 use cluster::{Name, Policy};
+use remote::Rank;
 use serde::Deserialize;
 use wire::{identity, local};
 
@@ -17,6 +18,10 @@ use wire::{identity, local};
 const SESSION_PORT: u16 = 7413;
 const MAX_SESSIONS: u16 = 4096;
 const MAX_GRACE_S: u64 = 3600;
+/// A hundredth of a core: cpu.max knows no less than a millisecond of a tenth of a second.
+const LEAST_CORES: f64 = 0.01;
+/// More than a machine has.
+const MOST_CORES: f64 = 1e6;
 /// Configuration files larger than this are not read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -70,6 +75,21 @@ pub(crate) struct Arguments {
     /// The most memory of all guests, in MiB
     #[arg(long, value_name = "MIB", env = "MOSIXD_GUESTS_MEMORY")]
     guests_memory: Option<u32>,
+    /// Cores that all guests together may use, such as 1.5 [default: all]
+    #[arg(long, value_name = "CORES", env = "MOSIXD_GUESTS_CORES")]
+    guests_cores: Option<f64>,
+    /// How guests compete with programs of this machine: a nice value from 0 to 19, or idle [default: 19, or 10 where
+    /// the daemon may not raise priorities again]
+    #[arg(long, value_name = "NICE|idle", env = "MOSIXD_GUESTS_PRIORITY")]
+    guests_priority: Option<String>,
+    /// A user who may send processes, USER of any home or USER@HOME; may be given several times [default: all]
+    #[arg(
+        long = "guests-user",
+        value_name = "USER[@HOME]",
+        env = "MOSIXD_GUESTS_USERS",
+        value_delimiter = ','
+    )]
+    guests_users: Vec<String>,
     /// A home whose processes may come; may be given several times [default: all]
     #[arg(long = "guests-home", value_name = "NAME", env = "MOSIXD_GUESTS_HOMES", value_delimiter = ',')]
     guests_homes: Vec<String>,
@@ -124,8 +144,19 @@ struct File {
 struct Guests {
     max: Option<u16>,
     memory: Option<u32>,
+    cores: Option<f64>,
+    priority: Option<Priority>,
     homes: Vec<String>,
+    users: Vec<String>,
     hours: Vec<String>,
+}
+
+/// As it stands in the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Priority {
+    Nice(u8),
+    Word(String),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -154,6 +185,7 @@ pub(crate) struct Config {
     pub(crate) discovery: Discovery,
     pub(crate) labels: Vec<Name>,
     pub(crate) policy: Policy,
+    pub(crate) rank: Rank,
 }
 
 /// What of the environment decides defaults.
@@ -207,7 +239,7 @@ impl Config {
     }
 
     fn merge(flags: Arguments, file: File, around: &Surroundings) -> Result<Config> {
-        let policy = policy(&flags, &file.guests)?;
+        let (policy, rank) = (policy(&flags, &file.guests)?, rank(&flags, &file.guests)?);
         let default_listen = format!("[::]:{SESSION_PORT}");
         let listen =
             resolve("listen", flags.listen.or(file.listen).as_deref().unwrap_or(&default_listen), None)?;
@@ -245,13 +277,15 @@ impl Config {
             discovery: flags.discovery.or(file.cluster.discovery).unwrap_or(Discovery::Mdns),
             labels: labels(&first_given(flags.labels, file.cluster.labels))?,
             policy,
+            rank,
         })
     }
 }
 
 /// What the owner allows guests, as it is written now: on SIGHUP.
-pub(crate) fn reload_policy(arguments: &Arguments) -> Result<Policy> {
-    policy(arguments, &read_file(arguments, &Surroundings::here())?.guests)
+pub(crate) fn reload_guests(arguments: &Arguments) -> Result<(Policy, Rank)> {
+    let guests = read_file(arguments, &Surroundings::here())?.guests;
+    Ok((policy(arguments, &guests)?, rank(arguments, &guests)?))
 }
 
 /// A list that was given replaces one of less authority.
@@ -288,14 +322,44 @@ fn parse(text: &str) -> Result<File> {
 fn policy(flags: &Arguments, file: &Guests) -> Result<Policy> {
     let homes = first_given(flags.guests_homes.clone(), file.homes.clone());
     let hours = first_given(flags.guests_hours.clone(), file.hours.clone());
+    let users = first_given(flags.guests_users.clone(), file.users.clone());
+    for user in &users {
+        let (user, home) = user.split_once('@').unwrap_or((user, "any"));
+        name(user, "a user")?;
+        name(home, "a home")?;
+    }
+    let cores = flags.guests_cores.or(file.cores);
+    ensure!(
+        cores.is_none_or(|cores| (LEAST_CORES..=MOST_CORES).contains(&cores)),
+        "guests.cores is {LEAST_CORES} to {MOST_CORES}"
+    );
     let unlimited = Policy::default();
     Ok(Policy {
         max_guests: flags.guests_max.or(file.max).unwrap_or(unlimited.max_guests),
         max_guest_memory_mib: flags.guests_memory.or(file.memory).unwrap_or(unlimited.max_guest_memory_mib),
+        guest_cores: cores,
         homes: homes.iter().map(|home| name(home, "a home")).collect::<Result<_>>()?,
+        users,
         hours: hours::parse(&hours)?,
         ..unlimited
     })
+}
+
+fn rank(flags: &Arguments, file: &Guests) -> Result<Rank> {
+    let given = flags.guests_priority.clone().or_else(|| {
+        file.priority.clone().map(|priority| match priority {
+            Priority::Nice(nice) => nice.to_string(),
+            Priority::Word(word) => word,
+        })
+    });
+    match given.as_deref() {
+        None => Ok(Rank::usual()),
+        Some("idle") => Ok(Rank::Idle),
+        Some(text) => match text.parse() {
+            Ok(nice @ 0..=19) => Ok(Rank::Nice(nice)),
+            _ => bail!("guests.priority is a nice value from 0 to 19, or idle, and not {text:?}"),
+        },
+    }
 }
 
 fn labels(given: &[String]) -> Result<Vec<Name>> {
@@ -349,17 +413,22 @@ mod tests {
     #[test]
     fn flags_win_over_the_file_and_that_over_defaults() {
         let file = "listen = '127.0.0.1:9000'\nseeds = ['a', 'b:1', 'fe80::1']\n\
-                    [guests]\nmax = 3\nhomes = ['x']\n[cluster]\ndiscovery = 'off'\nlabels = ['fast']";
+                    [guests]\nmax = 3\nhomes = ['x']\ncores = 1.5\nusers = ['u', 'v@x']\npriority = 'idle'\n[cluster]\ndiscovery = 'off'\nlabels = ['fast']";
         let config = merged(&["--guests-max", "5", "--label", "slow", "--label", "old"], file).unwrap();
         assert_eq!(config.listen, "127.0.0.1:9000".parse().unwrap());
         assert_eq!(config.peer_listen, "127.0.0.1:9001".parse().unwrap());
         assert_eq!(config.seeds, ["a:7414", "b:1", "[fe80::1]:7414"]);
         assert_eq!((config.policy.max_guests, config.policy.homes.len()), (5, 1));
+        assert_eq!((config.policy.guest_cores, config.policy.users.len()), (Some(1.5), 2));
+        assert_eq!(config.rank, Rank::Idle);
+        assert_eq!(merged(&["--guests-priority", "19"], file).unwrap().rank, Rank::Nice(19));
+        assert_eq!(merged(&[], "[guests]\npriority = 5").unwrap().rank, Rank::Nice(5));
         assert_eq!((config.discovery, config.labels.len()), (Discovery::Off, 2));
         assert_eq!(config.state, PathBuf::from("/home/u/.local/state/mosix"));
         let bare = merged(&[], "").unwrap();
         assert_eq!((bare.listen.port(), bare.peer_listen.port(), bare.max_sessions), (7413, 7414, 64));
         assert_eq!((bare.discovery, bare.policy), (Discovery::Mdns, Policy::default()));
+        assert_eq!(bare.rank, Rank::usual());
     }
 
     #[test]
@@ -371,6 +440,11 @@ mod tests {
             "[cluster]\nlabels = ['a b']",
             "[cluster]\nlabels = ['a', 'b', 'c', 'd', 'e']",
             "[guests]\nhours = ['someday']",
+            "[guests]\npriority = 20",
+            "[guests]\npriority = 'low'",
+            "[guests]\ncores = 0",
+            "[guests]\nusers = ['a b']",
+            "[guests]\nusers = ['a@']",
             "max_sessions = 0",
             "listen = '127.0.0.1:65535'",
             "grace = 4000",

@@ -12,12 +12,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use remote::Standing;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use tracee::signals::Signals;
 use tracee::wait;
 use tracee::{Event, Tid, launch, signal};
-use wire::identity::RevokedFile;
+use wire::identity::{KeyId, Revoked, RevokedFile};
 use wire::{Identity, Incoming, LinkError, Listener};
 
 use crate::talk::{End, FromSession, Taken, ToAgent, ToServer, ToSession};
@@ -27,8 +28,11 @@ use crate::{log, session};
 /// that are not answered.
 const MAX_REFUSING: usize = 16;
 
-/// How long sessions may take to end by themselves when the daemon stops.
+/// How long sessions may take to end by themselves when the daemon stops, or their home was removed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What a home that was removed is told.
+const REMOVED: &str = "this machine was removed from the cluster";
 
 /// After an error of the listening socket, so that a lasting one does not fill the log.
 const RETRY: Duration = Duration::from_millis(200);
@@ -41,6 +45,10 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) cache: PathBuf,
     pub(crate) max_sessions: usize,
+    /// What guests get.
+    pub(crate) standing: Standing,
+    /// Cores that sessions are confined to, if so many.
+    pub(crate) cores: Option<u16>,
 }
 
 /// What only the session server holds; a session's process closes it.
@@ -56,6 +64,10 @@ struct Running {
     peer: SocketAddr,
     /// None when it has closed it: it is about to end.
     end: Option<End>,
+    /// By which its peer may be revoked; none before it has shown its certificate.
+    keys: Vec<KeyId>,
+    /// It was told to end, and is killed then.
+    kill_at: Option<Instant>,
 }
 
 pub(crate) struct Daemon {
@@ -92,8 +104,9 @@ impl Daemon {
         while let Some(own) = &mut self.own {
             own.sleep()?;
             own.signals.take();
-            own.hear_sessions();
+            own.hear_sessions(self.settings.identity.revoked());
             own.reap();
+            own.kill_late(Instant::now());
             if !self.obey() {
                 if let Some(own) = &mut self.own {
                     own.stop();
@@ -120,6 +133,14 @@ impl Daemon {
                 }
                 Taken::Message(ToServer::Evict { session, pid, why }) => {
                     own.tell(session, &ToSession::Evict(pid, why));
+                }
+                Taken::Message(ToServer::Lend { rank, cores }) => {
+                    (self.settings.standing.rank, self.settings.cores) = (rank, cores);
+                }
+                Taken::Message(ToServer::Revoked) => {
+                    // What cannot be read the agent says; the last list holds.
+                    let _ = self.revoked.refresh();
+                    own.end_revoked(self.settings.identity.revoked());
                 }
                 Taken::Message(ToServer::Stop) | Taken::Gone => return false,
                 Taken::Nothing => return true,
@@ -162,7 +183,7 @@ impl Daemon {
         let Some(own) = &mut self.own else { return };
         match forked {
             Ok(pid) => {
-                own.sessions.insert(pid, Running { peer, end: Some(end) });
+                own.sessions.insert(pid, Running { peer, end: Some(end), keys: Vec::new(), kill_at: None });
             }
             Err(errno) => log::warn("session-not-taken", &[("address", &peer), ("why", &errno)]),
         }
@@ -177,6 +198,19 @@ impl Running {
     }
 }
 
+impl Running {
+    fn end_if_revoked(&mut self, revoked: &Revoked) {
+        if self.kill_at.is_none() && revoked.has_any(&self.keys) {
+            self.tell(&ToSession::End(REMOVED.into()));
+            self.kill_at = Some(Instant::now() + STOP_TIMEOUT);
+        }
+    }
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }
+}
+
 impl Own {
     /// Until something is there to do.
     fn sleep(&mut self) -> Result<()> {
@@ -189,7 +223,9 @@ impl Own {
         ];
         let ends = self.sessions.values().filter_map(|session| session.end.as_ref());
         fds.extend(ends.map(|end| PollFd::from_borrowed_fd(end.as_fd(), flags(end))));
-        match poll(&mut fds, None) {
+        let kill_at = self.sessions.values().filter_map(|session| session.kill_at).min();
+        let timeout = kill_at.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("poll"),
         }
@@ -205,14 +241,35 @@ impl Own {
         }
     }
 
-    fn hear_sessions(&mut self) {
+    /// Ends sessions whose homes, or whose users' machines, are no longer of the cluster.
+    fn end_revoked(&mut self, revoked: &Revoked) {
+        for running in self.sessions.values_mut() {
+            running.end_if_revoked(revoked);
+        }
+    }
+
+    fn kill_late(&mut self, now: Instant) {
+        for (pid, running) in &mut self.sessions {
+            if running.kill_at.is_some_and(|at| at <= now) {
+                running.kill_at = None;
+                // Until it is reaped, its pid is nobody else's.
+                signal::kill(*pid, Signal::KILL.as_raw()).ok();
+            }
+        }
+    }
+
+    fn hear_sessions(&mut self, revoked: &Revoked) {
         for (pid, running) in &mut self.sessions {
             while let Some(end) = &mut running.end {
                 match end.take() {
-                    Taken::Message(FromSession::Began(peer)) => {
+                    Taken::Message(FromSession::Began(peer, keys)) => {
                         // Who has shown a certificate no longer counts as a stranger.
                         self.listener.settled(running.peer);
+                        running.keys = keys;
                         self.agent.send(&ToAgent::Began { session: *pid, peer });
+                        // The list may have changed since the session's process was made, which has its own copy.
+                        running.end_if_revoked(revoked);
+                        continue;
                     }
                     Taken::Message(FromSession::Guests(guests)) => {
                         self.agent.send(&ToAgent::Guests { session: *pid, guests });
@@ -250,7 +307,7 @@ impl Own {
                 self.tell_all(Signal::KILL);
             }
             let left = left.max(RETRY);
-            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+            let timeout = timespec(left);
             // Interrupted or not, the next look decides.
             let _ = poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], Some(&timeout));
             self.signals.take();

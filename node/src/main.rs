@@ -9,6 +9,7 @@
 //! | [`session`] | that process |
 //! | [`talk`] | what these three kinds of process say to each other |
 //! | [`probe`] | this machine's load |
+//! | [`limits`] | the control group of guests |
 //! | [`state`] | what outlives the daemon |
 //! | [`log`] | lines on standard error |
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@
 mod agent;
 mod config;
 mod daemon;
+mod limits;
 mod log;
 mod probe;
 mod session;
@@ -31,6 +33,8 @@ use wire::identity::{self, Role};
 
 use config::{Arguments, Config};
 use daemon::{Daemon, Settings};
+use limits::Limits;
+use remote::Standing;
 use talk::End;
 
 fn main() -> ExitCode {
@@ -67,6 +71,8 @@ fn run(arguments: Arguments) -> Result<()> {
         .with_context(|| format!("cannot use {} for file contents (see --cache)", config.cache.display()))?;
     let listener = daemon::listen(config.listen)?;
     let sessions = listener.local_addr()?;
+    let limits = Limits::make(&config.policy);
+    let rank = config.rank.fitting();
     let (end, theirs) = End::pair().context("socketpair")?;
     let settings = Settings {
         identity: identity.clone(),
@@ -74,6 +80,8 @@ fn run(arguments: Arguments) -> Result<()> {
         name,
         cache: config.cache.clone(),
         max_sessions: config.max_sessions,
+        standing: Standing { rank, group: limits.group.clone() },
+        cores: limits.confined(&config.policy),
     };
     // Before the runtime begins: fork is for a process with one thread. In the parent, it drops what the child takes along.
     let server =
@@ -86,5 +94,5 @@ fn run(arguments: Arguments) -> Result<()> {
             }
         });
     let server = server.map_err(std::io::Error::from).context("cannot fork the session server")?;
-    agent::run(agent::Start { arguments, config, identity, end, server, sessions })
+    agent::run(agent::Start { arguments, config, identity, end, server, sessions, limits })
 }

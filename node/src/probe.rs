@@ -14,6 +14,11 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 pub(crate) use speed::measure as measure_speed;
 pub(crate) use tasks::is_traced_and_stopped;
 
+/// The control group of version 2 that this process is in, and those above it.
+pub(crate) fn cgroups_of_daemon() -> Vec<std::path::PathBuf> {
+    cgroup::Cgroups::own().into_dirs()
+}
+
 /// Processes that a count of runnable tasks is about.
 #[derive(Debug, Default)]
 pub(crate) struct Ours {

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use remote::{Guest, Order, Priority, SessionError};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use wire::{HANDSHAKE_TIMEOUT, Incoming, Link, LinkError};
 
 use crate::daemon::Settings;
@@ -33,6 +34,7 @@ impl remote::Daemon for Server {
         match self.end.take() {
             Taken::Message(ToSession::Doors(closed)) => Some(Order::Closed(closed)),
             Taken::Message(ToSession::Evict(pid, why)) => Some(Order::Evict(pid, why)),
+            Taken::Message(ToSession::End(why)) => Some(Order::End(why)),
             Taken::Nothing => None,
             Taken::Gone => {
                 self.silent = true;
@@ -65,7 +67,7 @@ pub(crate) fn run(
         }
     };
     let Some(peer) = link.peer().cloned() else { return 1 };
-    end.send(&FromSession::Began(peer.clone()));
+    end.send(&FromSession::Began(peer.clone(), link.peer_keys().to_vec()));
     let pid = std::process::id();
     if refuse {
         let most = settings.max_sessions;
@@ -79,7 +81,11 @@ pub(crate) fn run(
     log::info("session-begins", &[("session", &pid), ("peer", &peer), ("address", &address)]);
     let since = Instant::now();
     let server = Server { end, silent: false, first: Some(Order::Closed(closed)) };
-    let ended = remote::serve(link, &settings.name, &settings.cache, Priority::Guest, Box::new(server));
+    if let Some(cores) = settings.cores {
+        confine(cores);
+    }
+    let priority = Priority::Guest(settings.standing.clone());
+    let ended = remote::serve(link, &settings.name, &settings.cache, priority, Box::new(server));
     let seconds = format!("{:.1}", since.elapsed().as_secs_f64());
     let how = match &ended {
         Ok(()) => "home said goodbye".to_owned(),
@@ -97,4 +103,16 @@ fn establish(incoming: Incoming, settings: &Settings) -> Result<Link, LinkError>
     let mut link = Link::serve(incoming, &settings.identity, Instant::now())?;
     link.wait_established(HANDSHAKE_TIMEOUT)?;
     Ok(link)
+}
+
+/// Confines this process, and the guests that it will have, to so many cores: the last ones, of which all sessions take
+/// the same.
+fn confine(cores: u16) {
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    let mut lent = CpuSet::new();
+    let all = (0..CpuSet::MAX_CPU).rev().filter(|core| allowed.is_set(*core));
+    all.take(cores.into()).for_each(|core| lent.set(core));
+    if let Err(errno) = sched_setaffinity(None, &lent) {
+        log::warn("limits", &[("why", &format!("cannot confine guests to {cores} cores: {errno}"))]);
+    }
 }

@@ -4,10 +4,12 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use remote::Rank;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use wire::identity::KeyId;
 use wire::{PeerName, message};
 
 /// Longest message in bytes: 4,096 guests of up to 15 bytes each, and what names the session.
@@ -34,6 +36,15 @@ pub(crate) enum ToServer {
         /// Why, in words for its user.
         why: String,
     },
+    /// What guests of sessions that are still to come get.
+    Lend {
+        /// Against tasks of the machine's own.
+        rank: Rank,
+        /// Cores that they are confined to, if so many.
+        cores: Option<u16>,
+    },
+    /// The list of those who were removed from the cluster is a newer one: sessions of theirs end.
+    Revoked,
     /// End all sessions and then yourself.
     Stop,
 }
@@ -65,8 +76,8 @@ pub(crate) enum ToAgent {
 /// A session's process to the session server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FromSession {
-    /// See [`ToAgent::Began`].
-    Began(PeerName),
+    /// See [`ToAgent::Began`]; with the keys by which the peer may be revoked.
+    Began(PeerName, Vec<KeyId>),
     /// See [`ToAgent::Guests`].
     Guests(Vec<(i32, i32, u32)>),
 }
@@ -78,6 +89,8 @@ pub(crate) enum ToSession {
     Doors(Option<String>),
     /// See [`ToServer::Evict`].
     Evict(i32, String),
+    /// End, and say why.
+    End(String),
 }
 
 /// One end of a pair. What cannot be sent at once waits.

@@ -163,6 +163,10 @@ impl Session {
 
     /// Does what can be done now: map when all contents are here, finish when all pages are.
     pub(crate) fn go_on_building(&mut self, key: ProcessKey) -> Result<(), SessionError> {
+        self.hurried(|session| session.build_on(key))
+    }
+
+    fn build_on(&mut self, key: ProcessKey) -> Result<(), SessionError> {
         let Some(process) = self.processes.get_mut(&key) else { return Ok(()) };
         let Phase::Building(building) = &mut process.phase else { return Ok(()) };
         if !building.is_mapped {

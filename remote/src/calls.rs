@@ -269,7 +269,7 @@ impl Session {
                 }
                 let limit = asked.limit.filter(|(resource, ..)| ret == 0 && LIMITS_HERE.contains(resource));
                 let stopped = match limit {
-                    Some(limit) => match self.limit(host, stopped, limit) {
+                    Some(limit) => match self.lifted(host, |session| session.limit(host, stopped, limit)) {
                         Ok(stopped) => stopped,
                         Err(InjectError::Gone(tid, event, time)) => return self.on_event(tid, event, time),
                         // Killed: its end is reported next.

@@ -144,12 +144,14 @@ impl Session {
         let execs = process.threads.iter().copied().find(|host| {
             matches!(self.threads.get(host).map(|thread| &thread.state), Some(State::Asking(_, _, Ask::Exec)))
         });
-        let Some(thread) = execs.and_then(|host| self.threads.get_mut(&host)) else { return Ok(None) };
+        let Some(host) = execs else { return Ok(None) };
+        let Some(thread) = self.threads.get_mut(&host) else { return Ok(None) };
         let State::Asking(stopped, ..) = std::mem::replace(&mut thread.state, State::Busy) else {
             return Ok(None);
         };
         let thread_away = thread.used.away;
-        let asked = Injector::new(stopped, foothold.site()).and_then(|mut injector| {
+        let asked = self.lifted(host, |_| {
+            let mut injector = Injector::new(stopped, foothold.site())?;
             let process = capture::cpu(&mut injector, &foothold, capture::Whose::Process)?;
             Ok((process, capture::cpu(&mut injector, &foothold, capture::Whose::Thread)?))
         });

@@ -34,6 +34,8 @@ pub enum Order {
     Closed(Option<String>),
     /// The guest with this pid at home is to leave, for this reason.
     Evict(i32, String),
+    /// The session ends, and everything with it; home is told why.
+    End(String),
 }
 
 /// A session's daemon.
@@ -77,6 +79,7 @@ impl Session {
         while let Some(order) = self.daemon.order() {
             match order {
                 Order::Closed(why) => self.reports.closed = why,
+                Order::End(why) => return Err(SessionError::Ended(why)),
                 Order::Evict(pid, why) => {
                     let guest =
                         self.processes.values().find(|process| process.pid == pid && process.host != 0);

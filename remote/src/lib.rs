@@ -23,5 +23,5 @@ mod vdso;
 
 pub use cache::Cache;
 pub use daemon::{Alone, Daemon, Guest, Order};
-pub use priority::Priority;
+pub use priority::{Group, Priority, Rank, Standing};
 pub use session::{SessionError, serve};

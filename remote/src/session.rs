@@ -13,6 +13,7 @@ use tracee::clock::Cpu;
 use tracee::image::FileRef;
 use tracee::machine::Machine;
 use tracee::sandbox::{ClockOffsets, Sandbox, SandboxError};
+use tracee::seccomp::Filter;
 use tracee::signals::Signals;
 use tracee::vdso::Trampolines;
 use tracee::wait::{self, CpuTime};
@@ -30,7 +31,7 @@ use crate::cache::{Cache, Progress};
 use crate::daemon::{Daemon, Reports};
 use crate::hello::hello;
 use crate::nearness::Nearness;
-use crate::priority::Priority;
+use crate::priority::{Priority, Standing};
 use crate::trace::Untold;
 use crate::usage::Usage;
 use crate::{rules, vdso};
@@ -56,6 +57,9 @@ pub enum SessionError {
     /// SIGTERM.
     #[error("this node is stopping")]
     Stopping,
+    /// Its daemon wants it so.
+    #[error("{0}")]
+    Ended(String),
 }
 
 /// The code with which a node closes a link whose session it has ended.
@@ -104,6 +108,8 @@ pub(crate) struct Session {
     pub(crate) priority: Priority,
     /// What the sandbox's group of tasks has.
     pub(crate) group_nice: i32,
+    /// Work under way for which this loop waits for processes of the sandbox.
+    pub(crate) hurries: u32,
     pub(crate) usage: Usage,
     pub(crate) daemon: Box<dyn Daemon>,
     pub(crate) reports: Reports,
@@ -143,12 +149,12 @@ pub fn serve(
     };
     let offsets = offsets(&own, &home);
     let clock_ahead_ns = offsets.monotonic_ns;
-    let sandbox = match Sandbox::create(&rules::filter(&begin.traced), offsets, priority == Priority::Guest) {
+    let sandbox = match make_sandbox(&rules::filter(&begin.traced), offsets, &priority) {
         Ok(sandbox) => sandbox,
         Err(error) => {
             send(&mut link, Channel::CONTROL, &Control::Refused(error.to_string()))?;
             link.flush(Instant::now());
-            return Err(error.into());
+            return Err(error);
         }
     };
     send(&mut link, Channel::CONTROL, &Control::Ready)?;
@@ -172,6 +178,7 @@ pub fn serve(
         trampolines,
         priority,
         group_nice: 0,
+        hurries: 0,
         usage: Usage::default(),
         daemon,
         reports: Reports::default(),
@@ -186,6 +193,19 @@ pub fn serve(
         Err(SessionError::Link(LinkError::Closed { .. })) => Ok(()),
         other => other,
     }
+}
+
+/// Guests have a session of their own and, where the node has one for them, a control group.
+fn make_sandbox(filter: &Filter, clocks: ClockOffsets, priority: &Priority) -> Result<Sandbox, SessionError> {
+    let apart = matches!(priority, Priority::Guest(_));
+    let make = || Sandbox::create(filter, clocks, apart);
+    let made = match priority {
+        Priority::Guest(Standing { group: Some(group), .. }) => {
+            group.beget(make).map_err(|error| SessionError::System("the control group of guests", error))?
+        }
+        _ => make(),
+    };
+    Ok(made?)
 }
 
 /// Waits for the next of home's first messages.

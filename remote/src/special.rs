@@ -530,7 +530,7 @@ impl Session {
             thread_asking(&mut self.threads, host, stopped, regs, file);
             return Ok(());
         }
-        match self.map_cached(key, stopped, regs, &file) {
+        match self.lifted(host, |session| session.map_cached(key, stopped, regs, &file)) {
             Ok((stopped, regs)) => {
                 self.trace_exit(host, regs.ret())?;
                 self.go_on(host, stopped, &regs)

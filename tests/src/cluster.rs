@@ -57,8 +57,13 @@ impl Lan {
         words.extend(self.user.launcher());
         let [mosix, mosixd, mosix_run] = ["mosix", "mosixd", "mosix-run"].map(|name| self.sandbox.ours(name));
         let identity = sandbox.text("config/identity");
+        // Root makes the directory, for everybody to pass; another user's daemon has only what is its own.
+        let socket = match self.user {
+            User::Me => sandbox.text("socket/mosixd.sock"),
+            User::Nobody => sandbox.text("config/mosixd.sock"),
+        };
         let mut env = sandbox.env();
-        env.push(("MOSIX_SOCKET".to_owned(), sandbox.text("config/mosixd.sock")));
+        env.push(("MOSIX_SOCKET".to_owned(), socket.clone()));
         let control = [words.clone(), vec![mosix?, "--identity".to_owned(), identity]].concat();
         let control = Control::with(control, env);
         let (mosixd, mosix_run) = (mosixd?, mosix_run?);
@@ -71,8 +76,11 @@ impl Lan {
             words,
             mosixd,
             mosix_run,
-            _net: net,
+            net,
             sandbox,
+            socket,
+            discovery: "off",
+            options: Vec::new(),
         })
     }
 
@@ -97,7 +105,24 @@ pub struct Machine {
     words: Vec<String>,
     mosixd: String,
     mosix_run: String,
-    _net: Net,
+    net: Net,
+    /// Its files.
+    pub sandbox: Sandbox,
+    /// Its daemon's control socket.
+    socket: String,
+    /// How its daemon finds others besides seeds.
+    pub discovery: &'static str,
+    /// More options of its daemon.
+    pub options: Vec<String>,
+}
+
+/// Another user of a machine, with files of its own.
+pub struct Visitor {
+    words: Vec<String>,
+    mosix_run: String,
+    socket: String,
+    /// `mosix`, as that user runs it.
+    pub control: Control,
     /// Its files.
     pub sandbox: Sandbox,
 }
@@ -129,12 +154,12 @@ impl Machine {
     /// Starts its daemon.
     pub fn start(&mut self, seeds: &[&Machine]) -> Result<()> {
         let mut argv = self.words.clone();
-        argv.push(self.mosixd.clone());
+        // As careful as an owner may be.
+        argv.extend(["sh", "-c", "umask 077 && exec \"$@\"", "sh", &self.mosixd].map(String::from));
         let listen = format!("{}:{SESSIONS}", self.address);
         argv.extend(["--listen", &listen, "--advertise", &self.address].map(String::from));
-        argv.extend(
-            ["--discovery", "off", "--socket", &self.sandbox.text("config/mosixd.sock")].map(String::from),
-        );
+        argv.extend(["--discovery", self.discovery, "--socket", &self.socket].map(String::from));
+        argv.extend(self.options.iter().cloned());
         for (option, dir) in
             [("--identity", "config/identity"), ("--state", "config/state"), ("--cache", "cache")]
         {
@@ -225,8 +250,29 @@ impl Machine {
             self.sandbox.text(&format!("report/{report}")),
         ]);
         words.extend(options.iter().chain(&["--"]).chain(command).map(|word| (*word).to_owned()));
-        let socket = ("MOSIX_SOCKET".to_owned(), self.sandbox.text("config/mosixd.sock"));
-        Run::start(&self.sandbox, words, &[socket])
+        Run::start(&self.sandbox, words, &[("MOSIX_SOCKET".to_owned(), self.socket.clone())])
+    }
+
+    /// Another user of this machine.
+    pub fn visitor(&self, user: User) -> Result<Visitor> {
+        let sandbox = Sandbox::new(user)?;
+        let mut words = self.net.enter();
+        words.extend(user.launcher());
+        let mut env = sandbox.env();
+        env.push(("MOSIX_SOCKET".to_owned(), self.socket.clone()));
+        let control = Control::with([words.clone(), vec![sandbox.ours("mosix")?]].concat(), env);
+        let (mosix_run, socket) = (sandbox.ours("mosix-run")?, self.socket.clone());
+        Ok(Visitor { words, mosix_run, socket, control, sandbox })
+    }
+
+    /// Its daemon's processes, sessions and guests.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        Ok(self.daemon.as_ref().context("no daemon runs")?.0.processes())
+    }
+
+    /// Tells its daemon to read its file again.
+    pub fn reload(&mut self) -> Result<()> {
+        self.daemon()?.signal(Signal::HUP)
     }
 
     /// A report of [`run`](Machine::run).
@@ -235,6 +281,27 @@ impl Machine {
     }
 
     /// A guest that this machine's user can execute.
+    pub fn guest(&self, name: &str) -> Result<String> {
+        self.sandbox.program(&binaries::guest(name)?)
+    }
+}
+
+impl Visitor {
+    /// Starts a program with mosix-run, whose report will be called `report`.
+    pub fn run(&self, report: &str, options: &[&str], command: &[&str]) -> Result<Run> {
+        let mut words = self.words.clone();
+        let report = self.sandbox.text(&format!("report/{report}"));
+        words.extend([self.mosix_run.clone(), "--stats".into(), report]);
+        words.extend(options.iter().chain(&["--"]).chain(command).map(|word| (*word).to_owned()));
+        Run::start(&self.sandbox, words, &[("MOSIX_SOCKET".to_owned(), self.socket.clone())])
+    }
+
+    /// A report of [`run`](Visitor::run).
+    pub fn stats(&self, report: &str) -> Result<Stats> {
+        Stats::read(&self.sandbox.path(&format!("report/{report}")))
+    }
+
+    /// A guest that this user can execute.
     pub fn guest(&self, name: &str) -> Result<String> {
         self.sandbox.program(&binaries::guest(name)?)
     }

@@ -77,7 +77,9 @@ impl Net {
         switch.run(&format!("ip link add {port} type veth peer name lan netns {}", self.pid))?;
         switch.run(&format!("ip link set {port} master lan up"))?;
         self.run(&format!("ip address add {address}/24 dev lan"))?;
-        self.run("ip link set lan up")
+        self.run("ip link set lan up")?;
+        // Without a default route the kernel would not know where groups are.
+        self.run("ip route add 224.0.0.0/4 dev lan")
     }
 
     pub(crate) fn run(&self, words: &str) -> Result<()> {

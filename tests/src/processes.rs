@@ -17,6 +17,15 @@ pub fn state(pid: i32) -> Option<char> {
     stat(pid).map(|(_, state)| state)
 }
 
+/// CPU seconds that a process has used, by ticks of the kernel; 0 when it is gone.
+pub fn cpu_seconds(pid: i32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    // utime and stime are fields 14 and 15 (proc(5)); the first here is field 3.
+    let ticks = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+}
+
 /// Every process number in /proc.
 fn all() -> Vec<i32> {
     let Ok(dir) = fs::read_dir("/proc") else { return Vec::new() };

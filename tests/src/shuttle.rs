@@ -20,6 +20,10 @@ pub struct Listed {
     /// Why it may not move now.
     #[serde(default)]
     pub stay: Option<String>,
+    /// CPU seconds on nodes.
+    pub away_cpu_s: f64,
+    /// Moves so far.
+    pub moves: u32,
 }
 
 /// `mosix` as the sandbox's user, with the sandbox's control sockets.

@@ -304,7 +304,7 @@ fn placed(with: &WithNodes) -> Result<()> {
         _ => None,
     };
     let (_, asked) = daemon.wait(0, "where perl goes", LIMIT, find)?;
-    ensure!(asked.place == "home" && asked.calls.is_none() && asked.pid != run.pid(), "{asked:?}");
+    ensure!(asked.place == "home" && asked.calls == Some(0) && asked.pid != run.pid(), "{asked:?}");
     let (n, there) = daemon.wait(0, "where perl is", LIMIT, |heard| moved(heard, asked.pid))?;
     ensure!(there == (NAMES[0].into(), None), "{there:?}");
     // What its node tells of it: more time each second, and memory that no deputy has.

@@ -21,6 +21,7 @@ pub mod ptrace;
 pub mod regs;
 pub mod restore;
 pub mod sandbox;
+pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod signals;

@@ -23,7 +23,7 @@ pub(crate) use self::error::describe;
 pub use self::listener::{Incoming, Listener};
 use self::socket::{Sent, Socket};
 use crate::frame::MAX_FRAME_BYTES;
-use crate::identity::PeerName;
+use crate::identity::{KeyId, PeerName, key_ids};
 use crate::transport::{Channel, Transport};
 
 mod channels;
@@ -57,6 +57,7 @@ pub struct Link {
     remote: SocketAddr,
     own: PeerName,
     peer: Option<PeerName>,
+    peer_keys: Vec<KeyId>,
     is_client: bool,
     established: bool,
     /// When a handshake that is not done has failed.
@@ -113,6 +114,12 @@ impl Link {
     /// What the peer's certificate says, when the link is established.
     pub fn peer(&self) -> Option<&PeerName> {
         self.peer.as_ref()
+    }
+
+    /// The keys in what the peer has shown, by any of which it may have been revoked since; none before the link is
+    /// established.
+    pub fn peer_keys(&self) -> &[KeyId] {
+        &self.peer_keys
     }
 
     /// The peer's address.
@@ -345,7 +352,9 @@ impl Link {
         let identity = self.conn.crypto_session().peer_identity();
         let chain =
             identity.and_then(|any| any.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().ok());
-        self.peer = chain.and_then(|chain| PeerName::of_certificate(chain.first()?));
+        let chain = chain.map(|chain| *chain).unwrap_or_default();
+        self.peer = chain.first().and_then(PeerName::of_certificate);
+        self.peer_keys = key_ids(chain.iter());
         if self.peer.is_none() {
             // The verifiers have read the same name from the same certificate.
             return self.fail(LinkError::Protocol(self.remote.to_string(), "it shows no certificate".into()));

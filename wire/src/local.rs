@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 /// Version of these lines. Daemon and client of one machine are of one version: there is no negotiation.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Longest line in bytes; a longer one ends the connection.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
@@ -148,6 +148,12 @@ pub enum Reply {
         /// In the user's words.
         why: String,
     },
+    /// To a supervisor: whoever has shown one of these keys is no longer of the cluster. All of them, whenever there are
+    /// more.
+    Revoked {
+        /// As [`crate::identity::KeyId`] is written.
+        keys: Vec<String>,
+    },
     /// The nodes that this one knows.
     Nodes(Vec<NodeLine>),
     /// Text.
@@ -218,6 +224,9 @@ pub struct Job {
     /// System calls that were forwarded so far. At home, where there are none to count, None, but in
     /// [`Request::Place`].
     pub calls: Option<u64>,
+    /// Reads and writes that it has made, where it is at home: of the calls that would be forwarded, those that the kernel
+    /// counts.
+    pub reads_writes: Option<u64>,
     /// Resident memory in MiB.
     pub memory_mib: u32,
     /// Seconds since it came to where it is.

@@ -68,6 +68,7 @@ fn findings(version: (u32, u32)) -> Vec<Finding> {
         user_namespaces(),
         time_namespace(),
         userfaultfd(),
+        control_groups(),
     ]
 }
 
@@ -107,6 +108,19 @@ fn userfaultfd() -> Finding {
     let missing = (!fs::exists("/proc/sys/vm/unprivileged_userfaultfd").unwrap_or(false))
         .then(|| "kernel without CONFIG_USERFAULTFD; moves stop the process while they copy".to_owned());
     Finding { what: "moves: userfaultfd", missing }
+}
+
+fn control_groups() -> Finding {
+    let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+    let root =
+        mounts.into_iter().find_map(|dir| fs::read_to_string(format!("{dir}/cgroup.controllers")).ok());
+    let has = |name: &str| root.as_ref().is_some_and(|text| text.split_whitespace().any(|word| word == name));
+    let missing = (!has("cpu") || !has("memory")).then(|| {
+        "no cpu and memory controllers of version 2; guests stand back by their priority alone, guests.cores is kept in \
+         whole cores and guests.memory by sending guests away; on systemd: systemd.unified_cgroup_hierarchy=1 at boot"
+            .to_owned()
+    });
+    Finding { what: "remote: limits on guests by control groups", missing }
 }
 
 #[cfg(test)]

@@ -26,21 +26,31 @@ pub fn ps(json: bool) -> Result<()> {
         Column::Left("S"),
         Column::Right("THR"),
         Column::Left("PLACE"),
+        Column::Right("CPU HOME"),
+        Column::Right("CPU AWAY"),
+        Column::Right("CALLS/S"),
+        Column::Right("MOVES"),
         Column::Left("STAYS BECAUSE"),
         Column::Left("COMMAND"),
     ];
-    let rows: Vec<[String; 7]> = lines.iter().map(row).collect();
+    let rows: Vec<[String; 11]> = lines.iter().map(row).collect();
     table::write(&mut out, columns, &rows)?;
     Ok(())
 }
 
-fn row(line: &ProcessLine) -> [String; 7] {
+/// CPU times are in seconds, and calls are those that were forwarded in each of those used away.
+fn row(line: &ProcessLine) -> [String; 11] {
+    let calls_per_s = line.calls as f64 / line.away_cpu_s;
     [
         line.pid.to_string(),
         line.ppid.to_string(),
         line.state.to_string(),
         line.threads.to_string(),
         line.place.clone(),
+        format!("{:.1}", line.home_cpu_s),
+        format!("{:.1}", line.away_cpu_s),
+        if line.away_cpu_s > 0.0 { format!("{calls_per_s:.0}") } else { "-".to_owned() },
+        line.moves.to_string(),
         line.stay.clone().unwrap_or_else(|| "-".to_owned()),
         line.command.clone(),
     ]

@@ -6,7 +6,7 @@
 use std::io::IsTerminal;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use home::control::client;
@@ -101,7 +101,8 @@ fn look(tell: &Sender<News>, asked_again: &Receiver<()>) {
             // One that ends meanwhile has no processes left.
             processes.extend(supervisor.processes().unwrap_or_default());
         }
-        let snapshot = Snapshot { nodes: nodes.map_err(|error| format!("{error:#}")), processes };
+        let nodes = nodes.map_err(|error| format!("{error:#}"));
+        let snapshot = Snapshot { nodes, processes, at: Instant::now() };
         if tell.send(News::Looked(snapshot)).is_err() {
             return;
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::bulletin::{Bulletin, Known, MAX_AGE};
 use crate::placement::Params;
+use crate::record::Terms;
 
 /// Share of a core that guests have on a core with local work: they run at the lowest priority.
 pub const GUEST_SHARE: f64 = 0.05;
@@ -28,6 +29,8 @@ pub struct Estimate {
     pub speed: f64,
     /// Cores.
     pub cores: f64,
+    /// What it allows guests.
+    pub terms: Terms,
     /// Runnable local tasks.
     pub local: f64,
     /// Runnable guests, including those on their way.
@@ -81,6 +84,7 @@ impl Estimate {
         Estimate {
             speed: record.speed(),
             cores: record.cores(),
+            terms: record.terms,
             local,
             guests: guests + known.charged_tasks(),
             memory_total_mib: record.memory_total_mib.into(),
@@ -91,7 +95,8 @@ impl Estimate {
     /// Time per work of each guest when `more` come, in seconds of a core of speed 1. Guests have the cores that local
     /// tasks leave.
     pub fn guest_unit(&self, more: f64) -> f64 {
-        unit(self.guests + more, left_to_guests(self.cores, self.local), self.speed)
+        let cores = self.terms.guest_cores(left_to_guests(self.cores, self.local));
+        unit(self.guests + more, cores, self.speed)
     }
 }
 
@@ -149,6 +154,16 @@ mod tests {
         assert_eq!(of("fresh").guest_unit(1.0), 1.0);
         assert!(of("old").guest_unit(1.0) > 2.0);
         assert_eq!(of("busy").local, 6.0);
+    }
+
+    #[test]
+    fn a_node_that_gives_guests_half_a_core_takes_twice_the_time() {
+        let mut b = Bulletin::new(Name::new("me").unwrap(), 8);
+        let terms = Terms { guest_cores_milli: Some(500), ..Terms::default() };
+        b.learn(Duration::ZERO, LoadRecord { terms, ..idle("half", 2) }, Duration::ZERO);
+        let known = b.get(&Name::new("half").unwrap()).unwrap();
+        let estimate = Estimate::of(known, Duration::ZERO, Average::default());
+        assert_eq!((estimate.guest_unit(1.0), estimate.guest_unit(2.0)), (2.0, 4.0));
     }
 
     proptest! {

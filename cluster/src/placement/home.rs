@@ -164,6 +164,8 @@ impl Balancer {
             return self.stay(job, Stay::GoodHere { here_s: 0.0, best: None }, Passed::default());
         };
         if eviction.because == Leaving::Crowded {
+            // Where local work has the cores a guest may get so little that it seems to wait.
+            let job = &Job { waits: false, ..job.clone() };
             if let Err(stay) = self.may_move(home, job) {
                 return self.stay(job, stay, Passed::default());
             }

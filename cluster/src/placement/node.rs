@@ -64,7 +64,7 @@ pub fn admit(
         return Err(Refusal::Features);
     }
     let tasks = sample.guests_runnable + 1.0;
-    let cores = left_to_guests(sample.cores, sample.local_runnable);
+    let cores = terms.guest_cores(left_to_guests(sample.cores, sample.local_runnable));
     let unit_milli = unit(tasks, cores, f64::from(sample.speed_milli.max(1)) / 1e3) * 1e3;
     if unit_milli > f64::from(offer.worth_up_to_milli) && offer.worth_up_to_milli != u32::MAX {
         return Err(Refusal::Busy);
@@ -83,6 +83,8 @@ pub struct Guest {
     pub memory_mib: u32,
     /// Order of arrival: larger is later.
     pub arrival: u64,
+    /// The policy does not allow it here: not this home's, not this user's, or not at this hour.
+    pub barred: bool,
     /// It has been told to go already.
     pub leaving: bool,
 }
@@ -94,10 +96,12 @@ pub enum Leaving {
     Claimed,
     /// Memory runs short.
     Memory,
-    /// The policy allows fewer guests than there are.
+    /// The policy allows fewer guests than there are, or less memory.
     Limit,
     /// Local tasks need the cores. The only one that is no order: if there is no better place, it may stay.
     Crowded,
+    /// The policy does not allow it there.
+    Barred,
 }
 
 impl fmt::Display for Leaving {
@@ -107,6 +111,7 @@ impl fmt::Display for Leaving {
             Leaving::Memory => "memory runs short there",
             Leaving::Limit => "its owner allows fewer guests",
             Leaving::Crowded => "local work needs the cores",
+            Leaving::Barred => "its owner does not allow it there now",
         })
     }
 }
@@ -122,7 +127,7 @@ pub struct Eviction {
     pub because: Leaving,
 }
 
-/// Which guests must go, if any: all when the owner claims the machine; the fewest that free enough when memory runs
+/// Which guests must go, if any: all when the owner claims the machine; those that the policy does not allow; the fewest that free enough when memory runs
 /// short, before anything is swapped; the latest when there are too many or local work takes their cores.
 pub fn relieve(params: &Params, load: &OwnLoad, guests: &[Guest]) -> Vec<Eviction> {
     let sample = load.sample();
@@ -131,8 +136,10 @@ pub fn relieve(params: &Params, load: &OwnLoad, guests: &[Guest]) -> Vec<Evictio
     if sample.terms.claimed {
         return staying.into_iter().map(|guest| eviction(guest, Leaving::Claimed)).collect();
     }
-    let mut evictions = Vec::new();
-    let already: u32 = guests.iter().filter(|guest| guest.leaving).map(|guest| guest.memory_mib).sum();
+    let barred = staying.extract_if(.., |guest| guest.barred);
+    let mut evictions: Vec<Eviction> = barred.map(|guest| eviction(guest, Leaving::Barred)).collect();
+    let goes = |guest: &&Guest| guest.leaving || guest.barred;
+    let already: u32 = guests.iter().filter(goes).map(|guest| guest.memory_mib).sum();
     let mut shortage = params.shortage_mib(sample).saturating_sub(already);
     staying.sort_by_key(|guest| (guest.memory_mib, guest.arrival));
     while shortage > 0 && !staying.is_empty() {
@@ -201,6 +208,7 @@ mod tests {
             job: n as u64,
             memory_mib: *memory_mib,
             arrival: n as u64,
+            barred: false,
             leaving: false,
         };
         memory.iter().enumerate().map(guest).collect()
@@ -270,6 +278,25 @@ mod tests {
         assert_eq!(relieve(&params, &load(|s| s.memory_free_mib = 190), &leaving), []);
         let strained = load(|s| (s.memory_free_mib, s.psi_memory) = (300, 0.3));
         assert_eq!(jobs(&relieve(&params, &strained, &all)), [(1, Leaving::Memory)]);
+    }
+
+    #[test]
+    fn who_is_not_allowed_goes_first_and_makes_room() {
+        let mut list = guests(&[900, 20, 30]);
+        list[0].barred = true;
+        let of = |load: &OwnLoad| jobs(&relieve(&Params::default(), load, &list));
+        assert_eq!(of(&load(|_| ())), [(0, Leaving::Barred)]);
+        // Memory is short by less than what goes.
+        assert_eq!(of(&load(|s| s.memory_free_mib = 190)), [(0, Leaving::Barred)]);
+        assert_eq!(of(&load(|s| s.terms.max_guests = 1)), [(0, Leaving::Barred), (2, Leaving::Limit)]);
+    }
+
+    #[test]
+    fn cores_of_guests_are_limited() {
+        let with = |milli| load(|s| (s.guests_runnable, s.terms.guest_cores_milli) = (1.0, milli));
+        assert_eq!(answer(&with(None), &offer()), Ok(()));
+        assert_eq!(answer(&with(Some(1500)), &offer()), Ok(()));
+        assert_eq!(answer(&with(Some(1000)), &offer()), Err(Refusal::Busy));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(super) struct Job {
     pub(super) state: State,
     pub(super) since: Duration,
     pub(super) moves: u32,
+    pub(super) was_away: bool,
     /// Offers refused since the last decision.
     pub(super) refused: u32,
 }

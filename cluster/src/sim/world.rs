@@ -93,6 +93,7 @@ impl World {
         let future = |work_s: f64| Job {
             left_s: work_s,
             ran_s: 0.0,
+            was_away: false,
             state: State::Future,
             since: Duration::ZERO,
             moves: 0,

@@ -169,8 +169,8 @@ impl Away {
         }));
     }
 
-    /// Gives up all, with the node.
-    pub(super) fn stop_copies(&mut self, why: &str) {
+    /// Gives up all: nothing goes there any more.
+    pub fn stop_copies(&mut self, why: &str) {
         for pid in self.copies.keys().copied().collect::<Vec<_>>() {
             self.stop_copy(pid, why);
         }

@@ -189,6 +189,9 @@ impl Supervisor {
             self.console.verbose(format_args!("process {pid} stays at {from}: {why}"));
             return;
         }
+        if let Some(process) = self.table.processes.get_mut(&pid) {
+            process.moves = process.moves.saturating_add(1);
+        }
         self.stats.moves.push(crate::stats::Move { pid, from, to, reason, freeze_ms, total_ms, bytes });
     }
 
@@ -308,6 +311,11 @@ impl Supervisor {
         self.set_place(pid, Place::Home);
         if let Some(process) = self.table.processes.get_mut(&pid) {
             process.stay = None;
+        }
+        if self.elsewhere.nodes.is_removed(node) {
+            self.elsewhere.nodes.leave(pid, None);
+            self.tell_place(pid, None);
+            return self.resume(thread, 0);
         }
         let Some(away) = self.elsewhere.nodes.get(node) else { return self.resume(thread, 0) };
         let sent = away.send_out(pid, (vec![thread], Instant::now()), true, "exec", &Calls::new());

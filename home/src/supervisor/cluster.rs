@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracee::{Stopped, Tid, clock};
 use wire::Identity;
+use wire::identity::{KeyId, Revoked};
 use wire::local::{Advice, Job, Reply, Request, Target, VERSION};
 
 use super::nodes::NodeIndex;
@@ -29,6 +30,9 @@ const WORD: Duration = Duration::from_millis(250);
 const MUTE: Duration = Duration::from_secs(2);
 /// Between attempts to reach a daemon that is gone.
 const AGAIN: Duration = Duration::from_secs(2);
+/// A run that began without a daemon looks again by itself after [`AGAIN`], then after twice as long, and so on: it may be a
+/// long one, and a wake-up a minute costs nothing. At an exec it looks as soon as that is [`AGAIN`] ago.
+const LOOK_LAST: Duration = Duration::from_secs(60);
 /// Between reports of what runs, and the longest time without one.
 const REPORT: Duration = Duration::from_millis(500);
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -73,13 +77,36 @@ enum State {
     Welcome(Daemon),
     /// Not there; tried again then.
     Gone { again: Instant },
+    /// Never seen yet: looked for last, and so long until the next time.
+    Absent { looked: Instant, pause: Duration },
 }
 
 impl Cluster {
+    fn new(options: DaemonOptions, state: State) -> Cluster {
+        Cluster {
+            options,
+            state,
+            identity: None,
+            mute_since: None,
+            report_at: Instant::now() + REPORT,
+            told: Vec::new(),
+            told_at: None,
+            wishes: Vec::new(),
+        }
+    }
+
     fn daemon(&mut self) -> Option<&mut Daemon> {
         match &mut self.state {
             State::Greeted { daemon, .. } | State::Welcome(daemon) => Some(daemon),
-            State::Gone { .. } => None,
+            State::Gone { .. } | State::Absent { .. } => None,
+        }
+    }
+
+    /// Whether an exec or the time is reason to look for one that has not been seen yet.
+    fn may_look(&self, now: Instant, exec: bool) -> bool {
+        match self.state {
+            State::Absent { looked, pause } => looked + if exec { AGAIN } else { pause } <= now,
+            _ => false,
         }
     }
 
@@ -96,6 +123,7 @@ impl Cluster {
             State::Welcome(daemon) if daemon.has_unsent() => Instant::now() + UNSENT_RETRY,
             State::Welcome(_) => self.report_at,
             State::Gone { again } => *again,
+            State::Absent { looked, pause } => *looked + *pause,
         };
         let mute = self.mute_since.map(|since| since + MUTE);
         let wish = self.wishes.iter().map(|(_, until)| *until).min();
@@ -112,16 +140,7 @@ impl Supervisor {
                 self.events.add(daemon.stream(), Source::Daemon)?;
                 let answer = required.then(|| daemon.wait(GREETING_REQUIRED));
                 let until = Instant::now() + GREETING;
-                self.cluster = Some(Cluster {
-                    options,
-                    state: State::Greeted { daemon, until, first: true },
-                    identity: None,
-                    mute_since: None,
-                    report_at: until,
-                    told: Vec::new(),
-                    told_at: None,
-                    wishes: Vec::new(),
-                });
+                self.cluster = Some(Cluster::new(options, State::Greeted { daemon, until, first: true }));
                 match answer {
                     None => Ok(()),
                     Some(Ok(Reply::Failed(why))) => Err(StartError::Refused(why)),
@@ -136,6 +155,8 @@ impl Supervisor {
             Err(error) => {
                 self.console
                     .verbose(format_args!("no node daemon here ({error}), so everything computes at home"));
+                let state = State::Absent { looked: Instant::now(), pause: AGAIN };
+                self.cluster = Some(Cluster::new(options, state));
                 Ok(())
             }
         }
@@ -157,6 +178,7 @@ impl Supervisor {
             State::Welcome(_) if deaf || mute => self.daemon_is_gone(),
             State::Welcome(_) if cluster.report_at <= now => self.report_jobs(now),
             State::Gone { again } if *again <= now => self.reach_daemon(now),
+            State::Absent { .. } if cluster.may_look(now, false) => self.reach_daemon(now),
             _ => {}
         }
         for pid in self.elsewhere.held.without_word(Some(now)) {
@@ -176,9 +198,14 @@ impl Supervisor {
         let daemon = Daemon::connect(&cluster.options.sockets)
             .and_then(|daemon| greet(daemon, &cluster.options.advice))
             .and_then(|daemon| self.events.add(daemon.stream(), Source::Daemon).map(|()| daemon));
-        cluster.state = match daemon {
-            Ok(daemon) => State::Greeted { daemon, until: now + GREETING, first: false },
-            Err(_) => State::Gone { again: now + AGAIN },
+        let until = now + GREETING;
+        cluster.state = match (daemon, &cluster.state) {
+            (Ok(daemon), State::Absent { .. }) => State::Greeted { daemon, until, first: true },
+            (Ok(daemon), _) => State::Greeted { daemon, until, first: false },
+            (Err(_), State::Absent { pause, .. }) => {
+                State::Absent { looked: now, pause: (*pause * 2).min(LOOK_LAST) }
+            }
+            (Err(_), _) => State::Gone { again: now + AGAIN },
         };
     }
 
@@ -228,6 +255,15 @@ impl Supervisor {
                 self.answer_askers(pid, &not_possible(&why));
             }
             Reply::Failed(why) => self.refused(&why),
+            Reply::Revoked { keys } => {
+                let revoked = Revoked::default();
+                revoked.replace(keys.iter().filter_map(|key| KeyId::parse(key)));
+                // Links that are still to come.
+                if let Some(identity) = self.cluster_identity() {
+                    identity.revoked().replace(revoked.keys());
+                }
+                self.distrust(&revoked);
+            }
             Reply::Nodes(_) | Reply::Lines(_) | Reply::Done => {}
         }
     }
@@ -267,7 +303,10 @@ impl Supervisor {
     /// A process is about to begin its image: asks the daemon where, and holds the process. `from` is where it computed.
     /// Gives it back if the daemon is not asked.
     pub(super) fn ask_daemon(&mut self, thread: Stopped, from: Option<NodeIndex>) -> Option<Stopped> {
-        let pid = thread.tid();
+        let (pid, now) = (thread.tid(), Instant::now());
+        if self.cluster.as_ref().is_some_and(|cluster| cluster.may_look(now, true)) {
+            self.reach_daemon(now);
+        }
         if pid == INIT || !self.cluster.as_ref().is_some_and(Cluster::is_asked) {
             return Some(thread);
         }
@@ -276,7 +315,7 @@ impl Supervisor {
         }
         let Some(mut job) = self.job(pid) else { return Some(thread) };
         job.calls = Some(self.elsewhere.used(pid).forwarded);
-        self.hold(thread, from, Instant::now() + WORD);
+        self.hold(thread, from, now + WORD);
         self.tell(&Request::Place { job });
         None
     }
@@ -362,12 +401,12 @@ impl Supervisor {
 
     /// Whether the daemon decides where processes go: then none leaves by itself.
     pub(super) fn is_directed(&self) -> bool {
-        self.cluster.is_some()
+        self.cluster.as_ref().is_some_and(|cluster| !matches!(cluster.state, State::Absent { .. }))
     }
 
     /// Tells where a process is, and why it is not where it was to be.
     pub(super) fn tell_place(&mut self, pid: Tid, failed: Option<String>) {
-        if self.cluster.is_none() {
+        if !self.is_directed() {
             return;
         }
         let place = self.table.processes.get(&pid).map_or(Place::Home, |process| process.place.clone());
@@ -376,7 +415,7 @@ impl Supervisor {
 
     /// A process has ended, with so much CPU time of its own here.
     pub(super) fn tell_end(&mut self, pid: Tid, time: Duration) {
-        if self.cluster.is_none() {
+        if !self.is_directed() {
             return;
         }
         let Some(process) = self.table.processes.get(&pid) else { return };
@@ -391,6 +430,8 @@ impl Supervisor {
             place: process.place.to_string(),
             cpu_s: cpu.as_secs_f64(),
             calls: (process.place != Place::Home).then_some(used.forwarded),
+            // Its account is gone with it.
+            reads_writes: None,
             memory_mib,
             here_s: process.since.elapsed().as_secs_f64(),
             stay: None,
@@ -439,6 +480,7 @@ impl Supervisor {
             place: process.place.to_string(),
             cpu_s: (here + Duration::from_nanos(used.cpu_ns)).as_secs_f64(),
             calls: away.then_some(used.forwarded),
+            reads_writes: if away { None } else { procfs::reads_and_writes(pid) },
             memory_mib,
             here_s: process.since.elapsed().as_secs_f64(),
             stay: match &process.stay {
@@ -453,7 +495,7 @@ impl Supervisor {
 
 impl super::away::Elsewhere {
     /// What a process has used away.
-    fn used(&mut self, pid: Tid) -> Used {
+    pub(super) fn used(&mut self, pid: Tid) -> Used {
         let there = self.nodes.holder(pid).and_then(|node| self.nodes.get(node)?.used(pid));
         there.unwrap_or_else(|| self.shared.used(pid))
     }

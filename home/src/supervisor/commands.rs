@@ -1,5 +1,7 @@
 //! What the control socket may ask for.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tracee::Tid;
 use wire::trace::Wanted;
@@ -32,7 +34,7 @@ pub enum Command {
 }
 
 /// One managed process in the answer to [`Command::Ps`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProcessLine {
     /// Its pid at home.
     pub pid: Tid,
@@ -46,6 +48,14 @@ pub struct ProcessLine {
     pub place: String,
     /// Why it may not move, if so.
     pub stay: Option<String>,
+    /// CPU seconds that it has used at home, also as a deputy.
+    pub home_cpu_s: f64,
+    /// CPU seconds that it has used on nodes, as far as they have told.
+    pub away_cpu_s: f64,
+    /// Calls that were forwarded for it.
+    pub calls: u64,
+    /// Moves that it has made.
+    pub moves: u32,
     /// Its command line.
     pub command: String,
 }
@@ -83,13 +93,16 @@ impl Supervisor {
         }
     }
 
-    fn list(&self) -> Vec<ProcessLine> {
+    fn list(&mut self) -> Vec<ProcessLine> {
+        let elsewhere = &mut self.elsewhere;
         let mut lines: Vec<ProcessLine> = self
             .table
             .processes
             .values()
             .filter_map(|process| {
                 let stat = procfs::stat(process.pid)?;
+                let used = elsewhere.used(process.pid);
+                let home = tracee::clock::process_cpu_time(process.pid).unwrap_or_default();
                 let command = procfs::cmdline(process.pid).filter(|line| !line.is_empty());
                 Some(ProcessLine {
                     pid: process.pid,
@@ -98,6 +111,10 @@ impl Supervisor {
                     threads: process.threads.len(),
                     place: process.place.to_string(),
                     stay: process.stay.as_ref().map(ToString::to_string),
+                    home_cpu_s: home.as_secs_f64(),
+                    away_cpu_s: Duration::from_nanos(used.cpu_ns).as_secs_f64(),
+                    calls: used.forwarded,
+                    moves: process.moves,
                     command: command.unwrap_or_else(|| format!("[{}]", stat.comm)),
                 })
             })

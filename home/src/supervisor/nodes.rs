@@ -1,5 +1,7 @@
 //! The nodes that this supervisor has a session with, or is about to.
 
+mod removed;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +13,8 @@ use wire::local::RoundTrip;
 use wire::session::Begin;
 use wire::{Identity, Link, Role};
 
+use self::removed::Ending;
+pub(super) use self::removed::REMOVED;
 use super::{Source, Supervisor};
 use crate::away::{Action, Away, Counts, Meeting};
 use crate::control::Reply;
@@ -37,6 +41,8 @@ struct Node {
     session: Session,
     /// Since when no process is there.
     unused_since: Option<Instant>,
+    /// It was removed from the cluster.
+    ending: Option<Ending>,
     /// Calls it had forwarded when its link's round trip was asked for last.
     measured: u64,
 }
@@ -65,7 +71,7 @@ impl fmt::Debug for Nodes {
 
 impl Node {
     fn new(address: SocketAddr, name: Option<String>, session: Session) -> Node {
-        Node { address, name, session, unused_since: None, measured: 0 }
+        Node { address, name, session, unused_since: None, ending: None, measured: 0 }
     }
 
     fn shown(&self) -> String {
@@ -84,7 +90,8 @@ impl Node {
             }
             Session::Ready(away) => {
                 let unused = self.unused_since.map(|since| since + UNUSED);
-                [away.link().deadline(), away.move_deadline(), unused].into_iter().flatten().min()
+                let ending = self.ending.as_ref().map(Ending::deadline);
+                [away.link().deadline(), away.move_deadline(), unused, ending].into_iter().flatten().min()
             }
         }
     }
@@ -273,7 +280,7 @@ impl Supervisor {
     ) -> Result<NodeIndex, String> {
         let nodes = &mut self.elsewhere.nodes;
         if let Some(index) = name.and_then(|name| nodes.named(name)).or_else(|| nodes.at(address)) {
-            return Ok(index);
+            return if nodes.is_removed(index) { Err(REMOVED.into()) } else { Ok(index) };
         }
         if nodes.nodes.len() >= SESSIONS_MAX {
             return Err(format!("there are sessions with {SESSIONS_MAX} nodes already"));
@@ -317,6 +324,7 @@ impl Supervisor {
             Ok(()) => {
                 self.away_actions();
                 self.leave_unused(index);
+                self.leave_removed(index);
             }
             Err(why) => self.lose(index, &why),
         }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tracee::Tid;
 
 use super::Supervisor;
-use super::nodes::NodeIndex;
+use super::nodes::{NodeIndex, REMOVED};
 use crate::away::Move;
 use crate::control::{Reply, Ticket};
 use crate::process::Place;
@@ -141,6 +141,7 @@ impl Supervisor {
         let at = self.elsewhere.nodes.holder(pid);
         match (to, at) {
             (Destination::Home, None) => Err("it is at home".into()),
+            (Destination::Node(to), _) if self.elsewhere.nodes.is_removed(to) => Err(REMOVED.into()),
             (Destination::Node(to), Some(at)) if to == at => Err(MOVING.into()),
             (Destination::Node(to), _) if self.elsewhere.nodes.get(to).is_none() => {
                 let reason = reason.into();

@@ -129,6 +129,7 @@ impl Agent {
                 }
                 let identity = ByteBuf::from(identity.to_bytes());
                 self.reply(client.id, Reply::Welcome { node: self.own.name.to_string(), identity });
+                self.tell_supervisor_revoked(client.id);
             }
             Err(error) => self.fail(client.id, format!("no certificate for this user: {error}")),
         }

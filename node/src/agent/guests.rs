@@ -64,6 +64,11 @@ impl Session {
     pub(super) fn home(&self) -> Option<Name> {
         Name::new(&self.peer.node).ok()
     }
+
+    /// Who vouches for nobody else is a machine, which has its own name.
+    fn user(&self) -> &str {
+        &self.peer.name
+    }
 }
 
 impl Agent {
@@ -150,10 +155,10 @@ impl Agent {
             self.doors = closed.clone();
         }
         for (pid, session) in &mut self.sessions {
-            let unwelcome = Name::new(&session.peer.node).is_ok_and(|home| !self.policy.welcomes(&home));
+            let unwelcome = session.home().is_some_and(|home| !self.policy.admits(session.user(), &home));
             // What all were told has replaced what this one was.
             if unwelcome && (general || !session.unwelcome) {
-                let why = Some("the node takes no guests from this home".to_owned());
+                let why = Some("the node takes no guests from this home or user".to_owned());
                 self.orders.push(ToServer::Doors { session: Some(*pid), closed: why });
             } else if session.unwelcome && !unwelcome && !general {
                 self.orders.push(ToServer::Doors { session: Some(*pid), closed: closed.clone() });
@@ -166,17 +171,19 @@ impl Agent {
     pub(super) fn on_question(&mut self, from: &PeerName, question: &[u8]) -> Option<Answer> {
         let home = Name::new(&from.name).ok()?;
         match peers::decode(question)? {
-            Question::Offer(offer) => (offer.home == home).then(|| self.on_offer(&offer))?,
+            Question::Offer { offer, user } => (offer.home == home).then(|| self.on_offer(&offer, &user))?,
             Question::Evict { job, because } => Some(Answer::Goes(self.on_evict(&home, job, because))),
             Question::Revoked(list) => Some(self.on_revoked(from, &list)),
         }
     }
 
-    fn on_offer(&mut self, offer: &Offer) -> Option<Answer> {
+    fn on_offer(&mut self, offer: &Offer, user: &str) -> Option<Answer> {
         let (params, now) = (self.balancer.params.clone(), self.now());
         self.measure();
         let load = self.cluster.load()?;
-        let admitted = if self.coming.len() < MAX_COMING {
+        let admitted = if !self.policy.admits(user, &offer.home) {
+            Err(Refusal::Unwelcome)
+        } else if self.coming.len() < MAX_COMING {
             admit(&params, &self.own, load, &self.policy, offer)
         } else {
             Err(Refusal::Full)
@@ -208,14 +215,18 @@ impl Agent {
     pub(super) fn relieve(&mut self) {
         let now = self.now();
         let Some(load) = self.cluster.load() else { return };
+        let (day, hour) = tracee::clock::local_day_and_hour();
+        let closed = !self.policy.hours.allow(day, hour);
         let mut guests = Vec::new();
         for session in self.sessions.values() {
             let Some(home) = session.home() else { continue };
+            let barred = closed || !self.policy.admits(session.user(), &home);
             guests.extend(session.guests.iter().map(|(pid, guest)| Guest {
                 home: home.clone(),
                 job: *pid as u64,
                 memory_mib: guest.memory_mib,
                 arrival: guest.arrival,
+                barred,
                 leaving: guest.leaving.is_some(),
             }));
         }

@@ -22,6 +22,8 @@ const FAILED_REST: Duration = Duration::from_secs(3);
 /// A process that has used so little in that time waits. On a node it is told of once a second.
 const WAITS_CPU_S: f64 = 0.01;
 const WAITS_AFTER: Duration = Duration::from_secs(2);
+/// A node whose policy is against a process is not asked again for so long.
+const SHUN: Duration = Duration::from_secs(60);
 /// A process that was let go at home and has not run since is looked for, for so long.
 const STARTING: Duration = Duration::from_secs(2);
 
@@ -45,14 +47,18 @@ pub(super) struct Tracked {
     most_mib: u32,
     since: Duration,
     calls: Calls,
+    /// Reads and writes at home, which are the least that it would have forwarded.
+    at_home: Calls,
     /// When it had last used CPU time, and how much by then.
     computed: Option<(Duration, f64)>,
     rests_until: Duration,
+    /// Nodes that do not want it, and until when they are not asked again.
+    shunned: Vec<(Name, Duration)>,
     /// When it was let go at home.
     started: Option<Duration>,
 }
 
-/// Forwarded calls per CPU second.
+/// Calls per CPU second.
 #[derive(Debug, Default)]
 struct Calls {
     rate: Option<f64>,
@@ -61,6 +67,11 @@ struct Calls {
 }
 
 impl Calls {
+    /// Of reads and writes from now on.
+    fn from(job: &local::Job) -> Calls {
+        Calls { rate: None, from: job.reads_writes.map(|count| (job.cpu_s, count)) }
+    }
+
     fn take(&mut self, cpu_s: f64, calls: Option<u64>) {
         let (Some(calls), Some((from_s, from))) = (calls, self.from) else {
             self.from = calls.map(|calls| (cpu_s, calls));
@@ -94,6 +105,7 @@ impl Tracked {
         Tracked {
             uid,
             most_mib: job.memory_mib,
+            at_home: Calls::from(&job),
             job,
             advice,
             locked: false,
@@ -106,6 +118,7 @@ impl Tracked {
             calls: Calls::default(),
             computed: None,
             rests_until: Duration::ZERO,
+            shunned: Vec::new(),
             started: None,
         }
     }
@@ -117,6 +130,8 @@ impl Tracked {
         self.ran_s = 0.0;
         self.calls = Calls::default();
         self.calls.take(self.job.cpu_s, self.job.calls);
+        // Counted from here on, the program is known for what it is when it may first be moved.
+        self.at_home = Calls::from(&self.job);
         self.computed = None;
         self.moves = 0;
         self.moving = None;
@@ -126,6 +141,7 @@ impl Tracked {
     fn update(&mut self, now: Duration, job: local::Job, speed: f64) {
         self.ran_s += (job.cpu_s - self.job.cpu_s).max(0.0) * speed;
         self.calls.take(job.cpu_s, job.calls);
+        self.at_home.take(job.cpu_s, job.reads_writes);
         let before = self.computed.map_or(0.0, |(_, cpu_s)| cpu_s);
         if self.ran_s - before >= WAITS_CPU_S {
             self.computed = Some((now, self.ran_s));
@@ -148,6 +164,12 @@ impl Tracked {
             self.since = now;
         }
         self.job.place = to;
+    }
+
+    /// A node's policy is against it.
+    pub(super) fn shun(&mut self, node: Name, now: Duration) {
+        self.shunned.retain(|(other, until)| *other != node && *until > now);
+        self.shunned.push((node, now + SHUN));
     }
 
     /// It is not at home, or about to leave it.
@@ -183,12 +205,13 @@ impl Tracked {
         } else {
             None
         };
+        let shunned = self.shunned.iter().filter(|(_, until)| *until > now).map(|(node, _)| node);
         placement::Job {
             id: self.job.pid as u64,
             program: self.job.program.clone(),
             place: at.unwrap_or(Place::Home),
             ran_s: self.ran_s,
-            calls_per_s: self.calls.rate,
+            calls_per_s: self.calls_per_s(),
             memory_mib: self.job.memory_mib,
             since: self.since,
             moves: self.moves,
@@ -196,15 +219,23 @@ impl Tracked {
             held,
             advice: placement::Advice {
                 no_migrate: self.advice.no_migrate || self.locked,
+                exclude: self.advice.exclude.iter().chain(shunned).cloned().collect(),
                 ..self.advice.clone()
             },
         }
     }
 
+    /// Calls that are or would be forwarded, per CPU second, as far as they were counted. At home the kernel counts some of
+    /// them, and what was counted away still holds.
+    fn calls_per_s(&self) -> Option<f64> {
+        self.calls.rate.into_iter().chain(self.at_home.rate).reduce(f64::max)
+    }
+
     /// What this run came to, with the past's rate of calls where none was measured.
     fn run(&self, past: Option<Run>) -> Run {
-        let measured = self.calls.rate.or_else(|| self.calls.of_a_short_run(self.job.cpu_s, self.job.calls));
-        let calls_per_s = measured.or(past.map(|run| run.calls_per_s)).unwrap_or(0.0);
+        let short = || self.calls.of_a_short_run(self.job.cpu_s, self.job.calls);
+        let calls_per_s =
+            self.calls_per_s().or_else(short).or(past.map(|run| run.calls_per_s)).unwrap_or(0.0);
         Run { cpu_s: self.ran_s, calls_per_s, memory_mib: self.most_mib.into() }
     }
 }
@@ -297,6 +328,7 @@ mod tests {
             place: if calls.is_some() { "b".into() } else { "home".into() },
             cpu_s,
             calls,
+            reads_writes: None,
             memory_mib: 10,
             here_s: 1.0,
             stay: None,
@@ -322,6 +354,23 @@ mod tests {
         tracked.update(now, job(9.0, Some(600)), 1.0);
         tracked.update(now, job(10.0, Some(1600)), 1.0);
         assert_eq!(tracked.seen(now, false).calls_per_s, Some(1000.0));
+    }
+
+    #[test]
+    fn reads_and_writes_at_home_are_the_least_that_would_be_forwarded() {
+        let (mut tracked, now) = (tracked(), Duration::from_secs(6));
+        let reads = |cpu_s, count| local::Job { reads_writes: Some(count), ..job(cpu_s, None) };
+        tracked.update(now, reads(1.0, 5_000), 1.0);
+        tracked.update(now, reads(1.5, 15_000), 1.0);
+        assert_eq!(tracked.seen(now, false).calls_per_s, Some(20_000.0));
+        assert_eq!(tracked.run(None).calls_per_s, 20_000.0, "its program is known by it");
+        // Away there are others too.
+        tracked.update(now, job(1.5, Some(0)), 1.0);
+        tracked.update(now, job(2.0, Some(15_000)), 1.0);
+        assert_eq!(tracked.seen(now, false).calls_per_s, Some(30_000.0));
+        // What it did away it may have counted there.
+        tracked.update(now, reads(2.0, 30_000), 1.0);
+        assert_eq!(tracked.seen(now, false).calls_per_s, Some(30_000.0));
     }
 
     #[test]
@@ -381,6 +430,15 @@ mod tests {
         assert!(tracked.seen(now + FAILED_REST, false).held.is_some_and(|why| why.contains("address")));
         tracked.locked = true;
         assert!(tracked.seen(now, false).advice.no_migrate);
+    }
+
+    #[test]
+    fn a_node_that_does_not_want_it_is_left_alone_for_a_minute() {
+        let (mut tracked, now, b) = (tracked(), Duration::from_secs(6), Name::new("b").unwrap());
+        tracked.shun(b.clone(), now);
+        tracked.shun(b.clone(), now);
+        assert_eq!(tracked.seen(now, false).advice.exclude, [b]);
+        assert_eq!(tracked.seen(now + SHUN, false).advice.exclude, []);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use wire::message;
 use wire::peer::Endpoint;
 
 /// First byte of each question and answer.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// How long a process is held at its exec for a node's answer.
 pub(super) const OFFER_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long other questions may take.
@@ -22,7 +22,12 @@ pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Question {
     /// May this process come?
-    Offer(Offer),
+    Offer {
+        /// Which.
+        offer: Offer,
+        /// Whose it is, as his certificate has it.
+        user: String,
+    },
     /// A process of the one who is asked is to leave the one who asks.
     Evict {
         /// Home's number for it.
@@ -122,7 +127,7 @@ mod tests {
         let question = Question::Evict { job: 7, because: Leaving::Crowded };
         let bytes = encode(&question);
         assert_eq!(decode::<Question>(&bytes), Some(question));
-        for damage in [&bytes[..bytes.len() - 1], &[&bytes[..], &[0]].concat(), &[2, 0], &[]] {
+        for damage in [&bytes[..bytes.len() - 1], &[&bytes[..], &[0]].concat(), &[1, 0], &[]] {
             assert_eq!(decode::<Question>(damage), None);
         }
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use cluster::Name;
-use cluster::placement::{Advice, Decision, Eviction, Home, Job, Leaving, Place, Why};
+use cluster::placement::{Advice, Decision, Eviction, Home, Job, Leaving, Offer, Place, Refusal, Why};
+use wire::identity::user_name;
 use wire::local::{self, Reply, Target};
 
 use super::jobs::{Tracked, place};
@@ -57,7 +58,7 @@ impl Agent {
         match decision {
             Some(Decision { place: Place::Node(node), why, offer: Some(offer), .. }) => {
                 let occasion = Occasion::Exec(asked);
-                let question = Question::Offer(offer);
+                let question = self.offer(offer, key);
                 self.ask(Asked { key, node, why: why.to_string(), occasion }, question);
             }
             // It is there already: a process that is away has exec'ed.
@@ -127,7 +128,8 @@ impl Agent {
                 if let Some(tracked) = self.jobs.get_mut(&key) {
                     tracked.moving = Some((Place::Node(node.clone()), self.began.elapsed()));
                 }
-                self.ask(Asked { key, node, why, occasion }, Question::Offer(offer));
+                let question = self.offer(offer, key);
+                self.ask(Asked { key, node, why, occasion }, question);
                 true
             }
             (Place::Node(_), None) => false,
@@ -156,6 +158,11 @@ impl Agent {
         if !goes {
             refuse(self, format!("{node} cannot take it: {why}"));
         }
+    }
+
+    fn offer(&self, offer: Offer, key: JobKey) -> Question {
+        let user = self.jobs.get(&key).map_or_else(String::new, |tracked| user_name(tracked.uid));
+        Question::Offer { offer, user }
     }
 
     fn ask(&self, asked: Asked, question: Question) {
@@ -191,6 +198,11 @@ impl Agent {
             Ok(Answer::Refused { reason, record }) => {
                 if let Some(record) = record.read(node.as_str()) {
                     bulletin.learn(now, record, Duration::ZERO);
+                }
+                if reason == Refusal::Unwelcome
+                    && let Some(tracked) = self.jobs.get_mut(&asked.key)
+                {
+                    tracked.shun(node.clone(), now);
                 }
                 self.on_refused(asked, &format!("{node} {reason}"), true);
             }

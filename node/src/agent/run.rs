@@ -25,6 +25,7 @@ use wire::peer::{Endpoint, Event, Events};
 use super::socket::{Socket, serve};
 use super::{Agent, Happening, Said, discovery, members, peers};
 use crate::config::{Arguments, Config, Discovery};
+use crate::limits::Limits;
 use crate::log;
 use crate::probe::{self, Probe};
 use crate::state::State;
@@ -55,6 +56,7 @@ pub(crate) struct Start {
     pub(crate) server: i32,
     /// Where sessions are accepted.
     pub(crate) sessions: SocketAddr,
+    pub(crate) limits: Limits,
 }
 
 /// Where things come from.
@@ -93,7 +95,7 @@ pub(crate) fn run(start: Start) -> Result<()> {
 }
 
 async fn open(start: Start) -> Result<(Agent, Sources, Config)> {
-    let Start { arguments, config, identity, end, server, sessions } = start;
+    let Start { arguments, config, identity, end, server, sessions, limits } = start;
     let state = State::open(&config.state).with_context(|| {
         format!("cannot use {} for what is to be kept (see --state)", config.state.display())
     })?;
@@ -129,6 +131,7 @@ async fn open(start: Start) -> Result<(Agent, Sources, Config)> {
         cluster,
         balancer,
         policy: config.policy.clone(),
+        limits,
         said: Said::default(),
         probe: Probe::new(speed),
         server,
@@ -176,6 +179,7 @@ async fn open(start: Start) -> Result<(Agent, Sources, Config)> {
             ("speed", &(f64::from(speed) / 1e3)),
         ],
     );
+    agent.say_limits(config.rank);
     Ok((agent, sources, config))
 }
 

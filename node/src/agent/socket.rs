@@ -74,11 +74,17 @@ impl Drop for Socket {
 fn own_directory(path: &Path, root: bool) -> Result<()> {
     let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) else { return Ok(()) };
     let mode = if root { 0o755 } else { 0o700 };
+    let is_new = !dir.exists();
     DirBuilder::new()
         .recursive(true)
         .mode(mode)
         .create(dir)
         .with_context(|| format!("cannot make {}", dir.display()))?;
+    if root && is_new {
+        // Whatever the umask is: every user of the machine passes.
+        fs::set_permissions(dir, Permissions::from_mode(mode))
+            .with_context(|| format!("cannot open {} to its users", dir.display()))?;
+    }
     let own = rustix::process::geteuid().as_raw();
     let owner = fs::metadata(dir)?.uid();
     ensure!(owner == own || owner == 0, "{} belongs to user {owner}: say --socket", dir.display());

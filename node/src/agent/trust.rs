@@ -6,11 +6,13 @@ use bytes::Bytes;
 use rand::RngExt;
 use wire::PeerName;
 use wire::identity::{answer_enrolment, is_authority};
+use wire::local::Reply;
 use wire::peer;
 
 use super::Agent;
 use super::peers::{self, Answer, Question};
 use crate::log;
+use crate::talk::ToServer;
 
 /// Members that are told of a newer list, which tell others: it reaches all of a cluster of n in about log₈ n rounds.
 const TOLD: usize = 8;
@@ -32,7 +34,7 @@ impl Agent {
     /// Once a second: whether `mosix` has removed a node here, and whether some other node missed that.
     pub(super) fn tend_revoked(&mut self) {
         match self.revoked.refresh() {
-            Ok(true) => self.spread_revoked(TOLD),
+            Ok(true) => self.on_newer_list(),
             Ok(false) if self.revoked.sequence() > 0 && self.rng.random_ratio(1, 30) => {
                 self.spread_revoked(1)
             }
@@ -46,12 +48,30 @@ impl Agent {
         match self.revoked.merge(list) {
             Ok(true) => {
                 self.journal.note("revoked", &[("sequence", &self.revoked.sequence()), ("from", &from.name)]);
-                self.spread_revoked(TOLD);
+                self.on_newer_list();
             }
             Ok(false) => {}
             Err(error) => log::warn("revoked-refused", &[("peer", from), ("why", &error)]),
         }
         Answer::Taken
+    }
+
+    /// Somebody was removed: sessions of theirs end here, processes of this home leave them, others are told.
+    fn on_newer_list(&mut self) {
+        self.orders.push(ToServer::Revoked);
+        let supervisors = self.connections.values().filter(|connection| connection.supervisor.is_some());
+        for client in supervisors.map(|connection| connection.client.id).collect::<Vec<_>>() {
+            self.tell_supervisor_revoked(client);
+        }
+        self.spread_revoked(TOLD);
+    }
+
+    /// Tells a supervisor whom not to trust, if anybody was ever removed.
+    pub(super) fn tell_supervisor_revoked(&mut self, client: u64) {
+        if self.revoked.sequence() > 0 {
+            let keys = self.revoked.revoked().keys().iter().map(ToString::to_string).collect();
+            self.reply(client, Reply::Revoked { keys });
+        }
     }
 
     /// Tells some members, drawn at random.

@@ -29,6 +29,11 @@ impl Cgroups {
         }
     }
 
+    /// This process's group first, then those above it.
+    pub(super) fn into_dirs(self) -> Vec<PathBuf> {
+        self.0
+    }
+
     /// Cores that the tightest `cpu.max` leaves, if any does.
     pub(super) fn cpu_limit(&self) -> Option<f64> {
         let limits = self.0.iter().filter_map(|dir| cpu_max(&fs::read_to_string(dir.join("cpu.max")).ok()?));

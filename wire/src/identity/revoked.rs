@@ -30,7 +30,7 @@ impl KeyId {
     }
 
     /// The reverse of `to_string`.
-    pub(super) fn parse(text: &str) -> Option<KeyId> {
+    pub fn parse(text: &str) -> Option<KeyId> {
         unhex(text).map(KeyId)
     }
 }
@@ -96,6 +96,11 @@ impl Revoked {
     pub fn has_any(&self, keys: &[KeyId]) -> bool {
         let revoked = self.0.borrow();
         keys.iter().any(|key| revoked.contains(key))
+    }
+
+    /// All of them.
+    pub fn keys(&self) -> Vec<KeyId> {
+        self.0.borrow().iter().copied().collect()
     }
 
     /// For waiting until the set changes.

@@ -92,6 +92,7 @@ impl Link {
             remote,
             own: identity.name().clone(),
             peer: None,
+            peer_keys: Vec::new(),
             is_client,
             established: false,
             handshake_by: now + HANDSHAKE_TIMEOUT,

@@ -1,5 +1,8 @@
 //! What is on the screen, and what keys do to it. Without terminal, sockets and time.
 
+use std::collections::HashMap;
+use std::time::Instant;
+
 use home::supervisor::ProcessLine;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use wire::local::{NodeLine, Owner};
@@ -9,6 +12,8 @@ pub(super) struct Snapshot {
     /// Or why there are none.
     pub(super) nodes: Result<Vec<NodeLine>, String>,
     pub(super) processes: Vec<ProcessLine>,
+    /// When.
+    pub(super) at: Instant,
 }
 
 /// What a key asks for.
@@ -59,6 +64,10 @@ pub(super) struct State {
     pub(super) failed: bool,
     node: Option<String>,
     pid: Option<i32>,
+    /// Forwarded calls by process, and when.
+    counted: Option<(Instant, HashMap<i32, u64>)>,
+    /// What that came to in a second, of processes that were there before.
+    calls_per_s: HashMap<i32, f64>,
 }
 
 impl Default for State {
@@ -71,6 +80,8 @@ impl Default for State {
             failed: false,
             node: None,
             pid: None,
+            counted: None,
+            calls_per_s: HashMap::new(),
         }
     }
 }
@@ -82,6 +93,7 @@ impl State {
             nodes.sort_by(|a, b| (a.address.is_some(), &a.name).cmp(&(b.address.is_some(), &b.name)));
         }
         seen.processes.sort_by_key(|process| process.pid);
+        self.count(&seen);
         let at = self.selected_process().unwrap_or(0);
         self.nodes = seen.nodes;
         self.processes = seen.processes;
@@ -99,6 +111,22 @@ impl State {
             self.focus = Focus::Processes;
             self.say(format!("{pid} has ended"), true);
         }
+    }
+
+    fn count(&mut self, seen: &Snapshot) {
+        let now: HashMap<i32, u64> = seen.processes.iter().map(|line| (line.pid, line.calls)).collect();
+        if let Some((before, counted)) = self.counted.replace((seen.at, now)) {
+            let seconds = seen.at.saturating_duration_since(before).as_secs_f64();
+            let made = |line: &ProcessLine| Some(line.calls.saturating_sub(*counted.get(&line.pid)?));
+            let rates =
+                seen.processes.iter().filter_map(|line| Some((line.pid, made(line)? as f64 / seconds)));
+            self.calls_per_s = rates.filter(|(_, rate)| rate.is_finite()).collect();
+        }
+    }
+
+    /// Calls that were forwarded for a process in the last second, once it was seen twice.
+    pub(super) fn calls_per_s(&self, pid: i32) -> Option<f64> {
+        self.calls_per_s.get(&pid).copied()
     }
 
     /// Takes the end of what was asked for.
@@ -234,6 +262,10 @@ pub(super) mod tests {
             threads: 2,
             place: place.into(),
             stay: None,
+            home_cpu_s: 0.5,
+            away_cpu_s: 61.5,
+            calls: 1000,
+            moves: 3,
             command: format!("work {pid}"),
         }
     }
@@ -243,6 +275,7 @@ pub(super) mod tests {
         state.look(Snapshot {
             nodes: Ok(vec![node("beta", false), node("gamma", true), node("alpha", false)]),
             processes: vec![process(30, "home"), process(10, "beta"), process(20, "home")],
+            at: Instant::now(),
         });
         state
     }
@@ -283,6 +316,7 @@ pub(super) mod tests {
         let look = |pids: &[i32]| Snapshot {
             nodes: Err("gone".into()),
             processes: pids.iter().map(|pid| process(*pid, "home")).collect(),
+            at: Instant::now(),
         };
         state.look(look(&[5, 10, 20, 30]));
         assert_eq!(state.selected_process(), Some(2));
@@ -301,7 +335,8 @@ pub(super) mod tests {
     fn a_destination_is_not_asked_for_what_has_ended() {
         let mut state = state();
         press(&mut state, &[KeyCode::Char('m')]);
-        state.look(Snapshot { nodes: Ok(vec![node("a", true)]), processes: vec![process(20, "home")] });
+        let processes = vec![process(20, "home")];
+        state.look(Snapshot { nodes: Ok(vec![node("a", true)]), processes, at: Instant::now() });
         assert_eq!((state.focus, state.message.as_str()), (Focus::Processes, "10 has ended"));
     }
 }

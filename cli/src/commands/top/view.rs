@@ -121,6 +121,12 @@ fn draw_processes(frame: &mut Frame, area: Rect, state: &State) {
             Cell::from(process.state.to_string()),
             Cell::from(format!("{:>3}", process.threads)),
             Cell::from(process.place.clone()).style(place),
+            Cell::from(format!("{:>8.1}", process.home_cpu_s)),
+            Cell::from(format!("{:>8.1}", process.away_cpu_s)),
+            Cell::from(
+                state.calls_per_s(process.pid).map_or_else(String::new, |rate| format!("{rate:>7.0}")),
+            ),
+            Cell::from(format!("{:>5}", process.moves)),
             Cell::from(process.stay.clone().unwrap_or_else(|| "-".to_owned())),
             Cell::from(process.command.clone()),
         ])
@@ -129,11 +135,26 @@ fn draw_processes(frame: &mut Frame, area: Rect, state: &State) {
         Constraint::Length(7),
         Constraint::Length(1),
         Constraint::Length(3),
-        Constraint::Max(24),
-        Constraint::Max(36),
+        Constraint::Max(16),
+        Constraint::Length(8),
+        Constraint::Length(8),
+        Constraint::Length(7),
+        Constraint::Length(5),
+        Constraint::Max(30),
         Constraint::Min(10),
     ];
-    let header = ["    PID", "S", "THR", "PLACE", "STAYS BECAUSE", "COMMAND"];
+    let header = [
+        "    PID",
+        "S",
+        "THR",
+        "PLACE",
+        "CPU HOME",
+        "CPU AWAY",
+        "CALLS/S",
+        "MOVES",
+        "STAYS BECAUSE",
+        "COMMAND",
+    ];
     // Also while its destination is chosen.
     let selected = state.selected_process().filter(|_| state.focus != Focus::Nodes);
     table(frame, area, rows, &widths, header, block(" processes ", focused), selected);
@@ -157,6 +178,9 @@ fn table<'a, const N: usize>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use home::supervisor::ProcessLine;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use ratatui::crossterm::event::KeyCode;
@@ -187,10 +211,24 @@ mod tests {
     }
 
     #[test]
+    fn a_process_has_its_cpu_time_by_place_its_calls_and_its_moves() {
+        let mut state = State::default();
+        let at = Instant::now();
+        for (calls, seconds) in [(1000, 0), (1500, 2)] {
+            let processes = vec![ProcessLine { calls, ..process(7, "beta") }];
+            state.look(Snapshot { nodes: Ok(Vec::new()), processes, at: at + Duration::from_secs(seconds) });
+        }
+        let lines = drawn(&state, 120, 12);
+        let line = lines.iter().find(|line| line.contains("work 7")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[4..9], ["beta", "0.5", "61.5", "250", "3"], "{lines:#?}");
+    }
+
+    #[test]
     fn without_a_daemon_it_says_why_and_shows_processes() {
         let mut state = State::default();
         let why = "no mosixd runs on this machine".to_owned();
-        state.look(Snapshot { nodes: Err(why), processes: vec![process(7, "home")] });
+        state.look(Snapshot { nodes: Err(why), processes: vec![process(7, "home")], at: Instant::now() });
         let lines = drawn(&state, 80, 12);
         assert!(lines[1].contains("no mosixd runs") && lines.iter().any(|line| line.contains("work 7")));
     }
@@ -202,6 +240,7 @@ mod tests {
         state.look(Snapshot {
             nodes: Ok((0..100).map(|n| node(&format!("n{n}"), n == 0)).collect()),
             processes: (1..=200).map(|pid| process(pid, "home")).collect(),
+            at: Instant::now(),
         });
         state.press(KeyCode::End.into());
         assert!(drawn(&state, 100, 20).iter().any(|line| line.contains("work 200")));

@@ -225,6 +225,9 @@ fn an_evicted_guest_goes_on_to_another_node_or_home() {
     assert_eq!(nowhere.place, Place::Home, "home has no room, but it is its home");
     let crowded = Scene::new(30.0, [busy("a", 2)]).rehouse(&guest, Leaving::Crowded);
     assert_eq!(crowded.place, guest.place, "there is nothing better");
+    let starved = Job { waits: true, ..guest };
+    let on = Scene::new(4.0, [busy("a", 2), idle("b", 2)]).rehouse(&starved, Leaving::Crowded);
+    assert_eq!(on.place, Place::Node(name("b")), "{}", on.why);
 }
 
 #[test]
@@ -265,7 +268,7 @@ prop_compose! {
             guests_milli: u32::from(guests) * 1000,
             memory_free_mib: free,
             psi_memory_permille: psi / 8,
-            terms: Terms { open, claimed, max_guests, max_guest_memory_mib },
+            terms: Terms { open, claimed, max_guests, max_guest_memory_mib, ..Terms::default() },
             ..idle(&format!("n{index}"), cores)
         }
     }

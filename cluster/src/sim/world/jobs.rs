@@ -76,13 +76,14 @@ impl World {
             State::At(node) if node != spec.home => Place::Node(self.nodes[node].name.clone()),
             _ => Place::Home,
         };
+        let counted = if state.was_away { 1.0 } else { self.setup.counted_at_home };
         Process {
             id: job as u64,
             program: program_name(spec.program),
             place,
             ran_s: state.ran_s,
             // Calls are counted from the first on; what is known before is history's.
-            calls_per_s: (state.ran_s > 0.05).then_some(spec.calls_per_s),
+            calls_per_s: (state.ran_s > 0.05).then_some(spec.calls_per_s * counted),
             memory_mib: if state.ran_s > 0.0 { spec.memory_mib } else { 0 },
             since: state.since,
             moves: state.moves,
@@ -239,6 +240,7 @@ impl World {
         self.advance(node);
         self.jobs[job].state = State::At(node);
         self.jobs[job].since = self.now;
+        self.jobs[job].was_away |= node != self.plan.jobs[job].home;
         if self.plan.jobs[job].home == node {
             self.nodes[node].local.push(job);
         } else {
@@ -334,6 +336,7 @@ impl World {
                 job: *job as u64,
                 memory_mib: self.plan.jobs[*job].memory_mib,
                 arrival: arrival as u64,
+                barred: false,
                 leaving: false,
             })
             .collect();
