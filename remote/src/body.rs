@@ -1,15 +1,16 @@
 //! The state of bodies and their threads as the executor keeps it.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Instant;
 
 use tracee::foothold::Foothold;
-use tracee::image::{CpuUsed, Image, Outline, Vma};
+use tracee::image::{CpuUsed, Image, Layout, Outline, Vma};
 use tracee::ptrace::{Running, SigInfo, Stopped};
 use tracee::regs::{Regs, SYSCALL_LEN};
 use tracee::vdso::Place;
 use tracee::wait::Stop;
-use tracee::{Tid, signal};
+use tracee::{Tid, memory, signal};
 use wire::session::{Dispositions, ProcessKey, ThreadKey};
 
 use crate::cpu::Addend;
@@ -40,11 +41,47 @@ pub(crate) struct Process {
     pub(crate) frozen: bool,
     /// The thread that waits for this vfork child.
     pub(crate) vfork_parent: Option<Tid>,
+    /// Its arguments and environment as its deputy has them.
+    pub(crate) words: Words,
     /// CPU time of the process before this body.
     pub(crate) used: CpuUsed,
     /// CPU time of this body in nanoseconds and its memory in KiB, as home was told last.
     pub(crate) told: (u64, u64),
 }
+
+/// Where the kernel finds the words of `/proc/PID/cmdline` and `environ`, and what tells whether a program has changed them
+/// since its memory was last at home: some write there what `ps` shall show.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Words {
+    start: u64,
+    end: u64,
+    hash: u64,
+}
+
+impl Words {
+    /// Those that a body has.
+    pub(crate) fn of(host: Tid, layout: &Layout) -> Words {
+        let words = Words { start: layout.arg_start, end: layout.env_end.max(layout.arg_end), hash: 0 };
+        Words { hash: words.look(host), ..words }
+    }
+
+    /// Whether a body has others now.
+    pub(crate) fn have_changed(&self, host: Tid) -> bool {
+        self.look(host) != self.hash
+    }
+
+    fn look(&self, host: Tid) -> u64 {
+        let bytes = self.end.saturating_sub(self.start).min(WORDS_BYTES_MAX);
+        let mut words = vec![0; bytes as usize];
+        let got = memory::read(host, self.start, &mut words);
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&words[..got]);
+        hasher.finish()
+    }
+}
+
+/// Of more than an exec may be given nothing is looked at (execve(2): a quarter of the stack limit, 6 MiB at most).
+const WORDS_BYTES_MAX: u64 = 6 << 20;
 
 /// Where a process is in its life here.
 #[derive(Debug)]
@@ -246,6 +283,7 @@ impl Process {
             overruns: HashMap::new(),
             frozen: false,
             vfork_parent: None,
+            words: Words::default(),
             told: (0, 0),
             used: CpuUsed::default(),
             phase: Phase::Building(Box::new(building)),

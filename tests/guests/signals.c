@@ -344,6 +344,38 @@ static void threads(void)
     ok("a signal for the process");
 }
 
+/* What is refused changes nothing, here or anywhere else. */
+static void refused(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    const int fixed[] = {SIGKILL, SIGSTOP};
+    for (int i = 0; i < 2; i++) {
+        ERR(syscall(SYS_rt_sigaction, fixed[i], &ignore, NULL, 8), EINVAL);
+        OK(syscall(SYS_rt_sigaction, fixed[i], NULL, &ignore, 8));
+        EQ(ignore.sa_handler, SIG_DFL);
+        ignore.sa_handler = SIG_IGN;
+    }
+    ERR(syscall(SYS_rt_sigaction, SIGUSR2, &ignore, NULL, 4), EINVAL);
+    ERR(syscall(SYS_rt_sigaction, 65, &ignore, NULL, 8), EINVAL);
+    pid_t child = OK(fork());
+    if (child == 0) {
+        OK(setpgid(0, 0));
+        syscall(SYS_rt_sigaction, SIGKILL, &ignore, NULL, 8);
+        OK(kill(0, SIGKILL));
+        _exit(1);
+    }
+    reap(child, KILLED(SIGKILL));
+    child = OK(fork());
+    if (child == 0) {
+        signal(SIGUSR2, SIG_DFL);
+        syscall(SYS_rt_sigaction, SIGUSR2, &ignore, NULL, 4);
+        raise(SIGUSR2);
+        _exit(1);
+    }
+    reap(child, KILLED(SIGUSR2));
+    ok("actions that are refused");
+}
+
 static volatile sig_atomic_t storm;
 
 static void on_storm(int sig)
@@ -361,6 +393,7 @@ int main(void)
     flags();
     faults();
     threads();
+    refused();
     /* Every real-time signal sent is delivered, however they interleave with calls. */
     set_handler(SIGRTMIN + 7, on_storm, SA_RESTART);
     pid_t child = OK(fork());

@@ -420,7 +420,11 @@ impl Away {
 
     /// The body's ignored signals changed: the deputy keeps them blocked from its next call on, and what was held
     /// back of those that are no longer ignored is dropped, as it would have been when it came.
-    fn mirror(&mut self, tid: Tid, dispositions: wire::session::Dispositions) {
+    fn mirror(&mut self, tid: Tid, mut dispositions: wire::session::Dispositions) {
+        // What nobody can ignore or catch (signal(7)) could not be set here either.
+        const FIXED: u64 = 1 << (9 - 1) | 1 << (19 - 1);
+        dispositions.ignored &= !FIXED;
+        dispositions.caught &= !FIXED;
         let Some(deputy) = self.threads.get(&tid) else { return };
         let key = deputy.process;
         let Some(process) = self.processes.get_mut(&key) else { return };

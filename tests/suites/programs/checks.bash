@@ -24,10 +24,10 @@ between() {
     fi
 }
 
-# until COMMAND…: waits for up to 20 s until it succeeds.
+# until_holds COMMAND…: waits for up to 20 s until it succeeds.
 until_holds() {
-    local i
-    for ((i = 0; i < 400; i++)); do
+    local until=$((SECONDS + 20))
+    while ((SECONDS < until)); do
         "$@" >/dev/null 2>&1 && return
         sleep 0.05
     done

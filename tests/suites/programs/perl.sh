@@ -28,16 +28,16 @@ sigprocmask(SIG_BLOCK, $set); kill USR1 => $$; POSIX::sigsuspend(POSIX::SigSet->
 
 pipe my $r, my $w; $pid = fork; if (!$pid) { close $r; print $w "x" x 300000; close $w; POSIX::_exit(0) } close $w;
 my $all = do { local $/; <$r> }; waitpid $pid, 0; same("a pipe", 300000, length $all);
-socketpair my $a, my $b, AF_UNIX, SOCK_STREAM, PF_UNSPEC; syswrite $a, "ping"; sysread $b, my $buf, 10; same("socketpair", "ping", $buf);
+socketpair my $one, my $two, AF_UNIX, SOCK_STREAM, PF_UNSPEC; syswrite $one, "ping"; sysread $two, my $buf, 10; same("socketpair", "ping", $buf);
 socket my $server, PF_INET, SOCK_STREAM, 0; setsockopt $server, SOL_SOCKET, SO_REUSEADDR, 1; bind $server, sockaddr_in(0, INADDR_LOOPBACK); listen $server, 5;
 my ($port) = sockaddr_in getsockname $server;
 $pid = fork; if (!$pid) { for (1 .. 5) { accept my $c, $server; while (sysread $c, my $d, 4096) { syswrite $c, uc $d } close $c } POSIX::_exit(0) }
 my $good = 0; for (1 .. 5) { socket my $c, PF_INET, SOCK_STREAM, 0; connect $c, sockaddr_in($port, INADDR_LOOPBACK); syswrite $c, "hello"; sysread $c, my $d, 5; $good++ if $d eq 'HELLO'; close $c }
 waitpid $pid, 0; same("a TCP server", 5, $good);
-my $select = IO::Select->new($b); same("select, nothing", 0, scalar $select->can_read(0.05)); syswrite $a, "x"; same("select, ready", 1, scalar $select->can_read(1));
+my $select = IO::Select->new($two); same("select, nothing", 0, scalar(my @none = $select->can_read(0.05))); syswrite $one, "x"; same("select, ready", 1, scalar(my @ready = $select->can_read(1)));
 
-my ($in, $out, $err); $pid = open3($in, $out, $err = IO::Handle->new, 'cat; echo problem >&2'); print $in "text\n"; close $in;
-same("open3", "text\n", scalar <$out>); waitpid $pid, 0; same("system", 3 << 8, system 'exit 3'); same("backticks", "b\n", `echo b`);
+my ($in, $out); $pid = open3($in, $out, my $err = IO::Handle->new, 'cat; echo problem >&2'); print $in "text\n"; close $in;
+same("open3", "text\n", scalar <$out>); waitpid $pid, 0; same("system", 3 << 8, system 'sh', '-c', 'exit 3'); same("backticks", "b\n", `echo b`);
 same("exec fails", -1, system { '/no/such' } 'such'); open my $p, '-|', 'seq 1000' or die; my @l = <$p>; close $p; same("a command's output", 1000, scalar @l);
 open my $file, '+>', 'file'; flock $file, LOCK_EX; $pid = fork; if (!$pid) { open my $o, '<', 'file'; POSIX::_exit(flock($o, LOCK_EX | LOCK_NB) ? 1 : 0) } waitpid $pid, 0; same("flock", 0, $?);
 print $file join("\n", 1 .. 5000); seek $file, 0, 0; my $n = () = <$file>; same("lines", 5000, $n); truncate $file, 10; close $file; same("truncate", 10, -s 'file');
