@@ -32,6 +32,8 @@ pub(crate) struct Process {
     /// Where home's vDSO and this machine's are, if they are not the same.
     pub(crate) trampolines: Option<Place>,
     pub(crate) dispositions: Dispositions,
+    /// What home knows of them.
+    pub(crate) told_dispositions: Dispositions,
     /// True siginfo of signals queued with tickets.
     pub(crate) tickets: HashMap<u64, SigInfo>,
     pub(crate) next_ticket: u64,
@@ -278,6 +280,7 @@ impl Process {
             vdso: building.outline.vdso,
             trampolines: None,
             dispositions: Dispositions::default(),
+            told_dispositions: Dispositions::default(),
             tickets: HashMap::new(),
             next_ticket: 0,
             overruns: HashMap::new(),
@@ -292,13 +295,35 @@ impl Process {
 
     /// Signals that a handler or a default action would act on.
     pub(crate) fn ignores(&self) -> u64 {
-        self.dispositions.ignored | signal::IGNORED_BY_DEFAULT & !self.dispositions.caught
+        ignores(&self.dispositions)
+    }
+
+    /// Whether home must hear of the dispositions before the process asks it for anything: it holds back what it believes
+    /// ignored, and it reaps children by them.
+    pub(crate) fn tells_at_once(&self) -> bool {
+        let (now, told) = (&self.dispositions, &self.told_dispositions);
+        let child = signal::bit(SIGCHLD);
+        ignores(told) & !ignores(now) != 0
+            || (now.ignored ^ told.ignored) & child != 0
+            || (now.child_flags, now.waited) != (told.child_flags, told.waited)
+    }
+
+    /// Whether home knows what it needs for the next request.
+    pub(crate) fn has_told(&self) -> bool {
+        let (now, told) = (&self.dispositions, &self.told_dispositions);
+        now == told || !self.tells_at_once() && (ignores(now), now.ignored) == (ignores(told), told.ignored)
     }
 
     /// Whether threads may run.
     pub(crate) fn may_run(&self) -> bool {
         !self.frozen && matches!(self.phase, Phase::Alive)
     }
+}
+
+const SIGCHLD: i32 = 17;
+
+fn ignores(dispositions: &Dispositions) -> u64 {
+    dispositions.ignored | signal::IGNORED_BY_DEFAULT & !dispositions.caught
 }
 
 /// A stop that came before its thread was known.

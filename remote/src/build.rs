@@ -80,6 +80,7 @@ impl Session {
         {
             (building.image, building.keys, building.stale) = (Some(image), keys, stale);
             (process.dispositions, process.used) = (dispositions, used);
+            process.told_dispositions = dispositions;
         }
         self.go_on_building(key)
     }

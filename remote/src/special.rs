@@ -154,8 +154,8 @@ impl Session {
             return Ok(());
         }
         process.dispositions.waited |= new;
-        let (key, now) = (thread.key, process.dispositions);
-        self.ask(key, &Up::Dispositions(now))
+        let key = thread.key;
+        self.tell_dispositions(key)
     }
 
     /// Notes when a wait in the body's own kernel is over, so that a move can carry that over. One that was begun before
@@ -307,7 +307,7 @@ impl Session {
         };
         let parent_key = parent.key;
         let is_thread = fork.flags & flag::CLONE_THREAD != 0;
-        let (foothold, dispositions) = (parent.foothold, parent.dispositions);
+        let (foothold, dispositions, told) = (parent.foothold, parent.dispositions, parent.told_dispositions);
         let (vdso, trampolines, words) = (parent.vdso, parent.trampolines, parent.words);
         match make_child(host, stopped, &regs, &fork, tid, foothold.scratch()) {
             Ok((parent_stopped, child, child_host)) => {
@@ -330,6 +330,7 @@ impl Session {
                         vdso,
                         trampolines,
                         dispositions,
+                        told_dispositions: told,
                         tickets: Default::default(),
                         next_ticket: 0,
                         overruns: Default::default(),
@@ -339,6 +340,7 @@ impl Session {
                         told: (0, 0),
                         used: CpuUsed::default(),
                     };
+                    self.untold |= !process.has_told();
                     self.processes.insert(process_key, process);
                 }
                 let may_run =
@@ -434,8 +436,8 @@ impl Session {
         self.ask(key, &ask)
     }
 
-    /// rt_sigaction runs in the body's kernel; home hears of it when it matters there: before the thread's next
-    /// call, since both travel on its channel.
+    /// rt_sigaction runs in the body's kernel; home hears of it when it matters there: before the next call of a thread, on
+    /// the same channel. A program that changes an action often between calls costs home nothing.
     fn sigaction(
         &mut self,
         host: Tid,
@@ -479,11 +481,11 @@ impl Session {
             if signal == SIGCHLD as i32 {
                 child_flags = flags & CHILD_FLAGS;
             }
-            let now = Dispositions { ignored, caught, child_flags, waited };
-            let before = (process.ignores(), process.dispositions.ignored, process.dispositions.child_flags);
-            process.dispositions = now;
-            if before != (process.ignores(), ignored, child_flags) {
-                self.ask(key, &Up::Dispositions(now))?;
+            process.dispositions = Dispositions { ignored, caught, child_flags, waited };
+            if process.tells_at_once() {
+                self.tell_dispositions(key)?;
+            } else {
+                self.untold |= !process.has_told();
             }
         }
         self.run_local(host, stopped, Native::Plain);

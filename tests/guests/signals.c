@@ -376,6 +376,64 @@ static void refused(void)
     ok("actions that are refused");
 }
 
+static volatile sig_atomic_t changes_seen;
+
+static void on_change(int sig)
+{
+    (void)sig;
+    changes_seen++;
+}
+
+/* An action counts from the moment it is set, however often it changes and whatever is called between. */
+static void changing(void)
+{
+    sigset_t block, without;
+    sigemptyset(&block);
+    sigaddset(&block, SIGUSR1);
+    for (int i = 0; i < 20; i++) {
+        changes_seen = 0;
+        signal(SIGUSR1, SIG_IGN);
+        pid_t child = OK(fork());
+        if (child == 0) {
+            OK(kill(getppid(), SIGUSR1));
+            _exit(0);
+        }
+        reap(child, 0);
+        OK(sigprocmask(SIG_BLOCK, &block, &without));
+        set_handler(SIGUSR1, on_change, 0);
+        child = OK(fork());
+        if (child == 0) {
+            until_asleep(getppid());
+            OK(kill(getppid(), SIGUSR1));
+            _exit(0);
+        }
+        ERR(sigsuspend(&without), EINTR);
+        EQ(changes_seen, 1);
+        reap(child, 0);
+        OK(sigprocmask(SIG_SETMASK, &without, NULL));
+    }
+    for (int i = 0; i < 20000; i++) {
+        signal(SIGUSR1, SIG_IGN);
+        if (i % 1000 == 0)
+            raise(SIGUSR1);
+        signal(SIGUSR1, on_change);
+        if (i % 1000 == 0)
+            raise(SIGUSR1);
+    }
+    EQ(changes_seen, 1 + 20);
+    signal(SIGUSR1, SIG_IGN);
+    pid_t child = OK(fork());
+    if (child == 0) {
+        char bits[32];
+        snprintf(bits, sizeof bits, "^SigIgn:.*[2367abef]..$");
+        execlp("grep", "grep", "-q", bits, "/proc/self/status", (char *)NULL);
+        _exit(99);
+    }
+    reap(child, 0);
+    signal(SIGUSR1, SIG_DFL);
+    ok("actions that change");
+}
+
 static volatile sig_atomic_t storm;
 
 static void on_storm(int sig)
@@ -394,6 +452,7 @@ int main(void)
     faults();
     threads();
     refused();
+    changing();
     /* Every real-time signal sent is delivered, however they interleave with calls. */
     set_handler(SIGRTMIN + 7, on_storm, SA_RESTART);
     pid_t child = OK(fork());
