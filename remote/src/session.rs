@@ -446,8 +446,11 @@ impl Session {
 
     /// Tells home of the dispositions of a thread's process.
     pub(crate) fn tell_dispositions(&mut self, key: ThreadKey) -> Result<(), SessionError> {
-        let process = self.keys.get(&key).and_then(|host| self.threads.get(host)).map(|thread| thread.process);
-        let Some(process) = process.and_then(|process| self.processes.get_mut(&process)) else { return Ok(()) };
+        let process =
+            self.keys.get(&key).and_then(|host| self.threads.get(host)).map(|thread| thread.process);
+        let Some(process) = process.and_then(|process| self.processes.get_mut(&process)) else {
+            return Ok(());
+        };
         process.told_dispositions = process.dispositions;
         let now = process.dispositions;
         send(&mut self.link, session::thread_channel(key), &Up::Dispositions(now))

@@ -447,7 +447,8 @@ impl Session {
     ) -> Result<(), SessionError> {
         let mut words = [0u64; 2];
         // What the kernel refuses changes nothing (rt_sigaction(2), EINVAL).
-        let may_be = (1..=64).contains(&signal) && !matches!(signal, SIGKILL | SIGSTOP) && size == SIGSET_BYTES;
+        let may_be =
+            (1..=64).contains(&signal) && !matches!(signal, SIGKILL | SIGSTOP) && size == SIGSET_BYTES;
         let readable = act != 0 && may_be && {
             let mut bytes = [0u8; 16];
             let got = memory::read(host, act, &mut bytes) == 16;

@@ -148,7 +148,7 @@ impl Shuttle {
                         continue;
                     }
                 };
-                for process in list.iter().filter(|_| random.next() % 2 == 0) {
+                for process in list.iter().filter(|_| random.next().is_multiple_of(2)) {
                     let place = if process.place == "home" { away.as_str() } else { "home" };
                     match control.migrate(process.pid, place) {
                         Ok(()) => report.moved += 1,

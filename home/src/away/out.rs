@@ -198,6 +198,7 @@ impl Away {
                         dispositions,
                         frozen: false,
                         released: false,
+                        end: None,
                         giving_up: false,
                         cpu_from: Some(cpu_from),
                         told: Told::default(),

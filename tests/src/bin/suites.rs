@@ -206,7 +206,11 @@ fn say(item: &Item, user: &str, mode: &str, results: &Results, native: Option<&R
         results.passed().count(),
         results.took_s,
         results.moves,
-        if results.gone_home.is_empty() { String::new() } else { format!(", home for {:?}", results.gone_home) }
+        if results.gone_home.is_empty() {
+            String::new()
+        } else {
+            format!(", home for {:?}", results.gone_home)
+        }
     );
     if let (None, Some(trouble)) = (native, &results.trouble) {
         eprintln!("    natively: {trouble}");

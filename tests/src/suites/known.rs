@@ -47,7 +47,10 @@ fn parse(text: &str) -> Result<Vec<Known>> {
         let [path, modes, users, cause, decision] = fields.as_slice() else {
             bail!("tests/suites/known: five fields wanted: {line:?}");
         };
-        ensure!(!cause.is_empty() && !decision.is_empty(), "tests/suites/known: no cause or decision: {line:?}");
+        ensure!(
+            !cause.is_empty() && !decision.is_empty(),
+            "tests/suites/known: no cause or decision: {line:?}"
+        );
         let names = |text: &str| text.split_whitespace().map(str::to_owned).collect();
         known.push(Known {
             path: (*path).to_owned(),
@@ -71,7 +74,8 @@ mod tests {
 
     #[test]
     fn entries() {
-        let known = parse("# text\n\npython/test_os/a.b | loopback shuttle | root | because | so be it\n").unwrap();
+        let known =
+            parse("# text\n\npython/test_os/a.b | loopback shuttle | root | because | so be it\n").unwrap();
         assert_eq!(known[0].path, "python/test_os/a.b");
         assert!(known[0].concerns("shuttle", "root") && !known[0].concerns("shuttle", "nobody"));
         assert!(parse("python/test_os | loopback | root | because\n").is_err());

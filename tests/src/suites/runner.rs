@@ -38,25 +38,16 @@ fn limit(item: &Item, mode: Mode, native: Option<&Results>) -> Duration {
 
 /// Runs an item in a sandbox that is fresh or was used for runs before. `native` is what it gave natively, `seed` decides
 /// when a shuttle moves what.
-pub fn run(
-    item: &Item,
-    mode: Mode,
-    sandbox: &Sandbox,
-    native: Option<&Results>,
-    seed: u64,
-) -> Result<Done> {
+pub fn run(item: &Item, mode: Mode, sandbox: &Sandbox, native: Option<&Results>, seed: u64) -> Result<Done> {
     sandbox.reset()?;
     let mut argv = sandbox.user().launcher();
     argv.extend(suite::prefix(sandbox, mode)?);
     argv.extend(item.suite.argv(item, sandbox)?);
     let shuttle = match mode {
-        Mode::Shuttle => {
-            Some(Shuttle::start_random(Control::new(sandbox)?, "loopback".to_owned(), seed))
-        }
+        Mode::Shuttle => Some(Shuttle::start_random(Control::new(sandbox)?, "loopback".to_owned(), seed)),
         _ => suite::while_shuttled(sandbox, mode)?,
     };
-    let ended = Run::start(sandbox, argv, &[])
-        .map(|run| run.finish_with_output(limit(item, mode, native)));
+    let ended = Run::start(sandbox, argv, &[]).map(|run| run.finish_with_output(limit(item, mode, native)));
     let shuttled = shuttle.map(Shuttle::stop).transpose()?;
     let ended = ended?;
     let cases = item.suite.cases(item, sandbox, &ended)?;
@@ -88,7 +79,9 @@ fn trouble(ended: &Ended, sandbox: &Sandbox, stats: Option<&Result<Stats>>) -> O
     if let Err(e) = &ended.status {
         let text = format!("{e:#}");
         // After the command's words.
-        return Some(text.lines().next().map_or("", |line| line.rsplit(": ").next().unwrap_or(line)).to_owned());
+        return Some(
+            text.lines().next().map_or("", |line| line.rsplit(": ").next().unwrap_or(line)).to_owned(),
+        );
     }
     let stderr = String::from_utf8_lossy(&ended.stderr);
     if let Some(line) = stderr.lines().find(|line| line.starts_with("mosix-run: ")) {

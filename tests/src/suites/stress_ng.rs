@@ -17,9 +17,32 @@ const SECONDS: &str = "5";
 
 /// Stressors that, when root runs them, change the machine itself or reach for its devices.
 const NOT_AS_ROOT: [&str; 26] = [
-    "apparmor", "binderfs", "clock", "cpu-online", "dev", "dev-shm", "enosys", "fanotify", "klog", "loop", "memhotplug",
-    "module", "netdev", "netlink-proc", "oom-pipe", "pci", "procfs", "quota", "ramfs", "rtc", "smi", "swap",
-    "sysbadaddr", "sysfs", "sysinval", "watchdog",
+    "apparmor",
+    "binderfs",
+    "clock",
+    "cpu-online",
+    "dev",
+    "dev-shm",
+    "enosys",
+    "fanotify",
+    "klog",
+    "loop",
+    "memhotplug",
+    "module",
+    "netdev",
+    "netlink-proc",
+    "oom-pipe",
+    "pci",
+    "procfs",
+    "quota",
+    "ramfs",
+    "rtc",
+    "smi",
+    "swap",
+    "sysbadaddr",
+    "sysfs",
+    "sysinval",
+    "watchdog",
 ];
 
 /// Stressors whose purpose is to use up all memory or all processes of the machine, which others use too.
@@ -28,16 +51,14 @@ const NEVER: [&str; 4] = ["bigheap", "forkheavy", "oom-pipe", "zombie"];
 /// All stressors that this user may run.
 pub fn items(user: User) -> Result<Vec<Item>> {
     programs::need("stress-ng")?;
-    let output = Command::new("/usr/bin/stress-ng").arg("--stressors").output().context("starting stress-ng")?;
+    let output =
+        Command::new("/usr/bin/stress-ng").arg("--stressors").output().context("starting stress-ng")?;
     ensure!(output.status.success(), "stress-ng --stressors: {}", show(output.status));
     let names = String::from_utf8(output.stdout)?;
     let root = user == User::Me && User::am_root();
-    let may = |name: &&str| !NEVER.contains(name) && !(root && NOT_AS_ROOT.contains(name));
-    let item = |name: &str| Item {
-        suite: Suite::StressNg,
-        name: name.to_owned(),
-        limit: Duration::from_secs(30),
-    };
+    let may = |name: &&str| !(NEVER.contains(name) || root && NOT_AS_ROOT.contains(name));
+    let item =
+        |name: &str| Item { suite: Suite::StressNg, name: name.to_owned(), limit: Duration::from_secs(30) };
     Ok(names.split_whitespace().filter(may).map(item).collect())
 }
 
@@ -45,9 +66,21 @@ pub fn items(user: User) -> Result<Vec<Item>> {
 pub fn argv(name: &str) -> Vec<String> {
     let stressor = format!("--{name}");
     let ops = format!("--{name}-ops");
-    ["stress-ng", &stressor, "1", &ops, OPS, "--timeout", SECONDS, "--verify", "--no-rand-seed", "--temp-path", "."]
-        .map(String::from)
-        .to_vec()
+    [
+        "stress-ng",
+        &stressor,
+        "1",
+        &ops,
+        OPS,
+        "--timeout",
+        SECONDS,
+        "--verify",
+        "--no-rand-seed",
+        "--temp-path",
+        ".",
+    ]
+    .map(String::from)
+    .to_vec()
 }
 
 /// The verdict on a stressor: its exit status, unless it was skipped.

@@ -96,7 +96,9 @@ impl Table {
                     known.concerns(mode, user)
                         && rest.is_some_and(|rest| {
                             rest.is_empty()
-                                || rest.strip_prefix('/').is_some_and(|case| native.passed().any(|name| name == case))
+                                || rest
+                                    .strip_prefix('/')
+                                    .is_some_and(|case| native.passed().any(|name| name == case))
                         })
                 };
                 for entry in known.iter().filter(of_item) {
@@ -120,7 +122,8 @@ impl Table {
         );
         for row in &self.rows {
             let share = 100.0 * row.share();
-            let _ = writeln!(text, "{} {} | {} | {share:.1} % | {} |", row.head, row.native, row.ours, row.lost);
+            let _ =
+                writeln!(text, "{} {} | {} | {share:.1} % | {} |", row.head, row.native, row.ours, row.lost);
         }
         if !self.differences.is_empty() {
             text += "\n| difference | user | mode | seen | root cause; decision |\n| --- | --- | --- | --- | --- |\n";
