@@ -434,7 +434,9 @@ impl Session {
 
     /// Sends a message of a thread, after what home must know of its process for it.
     pub(crate) fn ask(&mut self, key: ThreadKey, message: &Up) -> Result<(), SessionError> {
-        if self.untold {
+        // Not with word of a thread whose deputy is in a call: only one between calls can be changed.
+        let begins = matches!(message, Up::Call(_) | Up::Fork { .. } | Up::Exec { .. } | Up::MapFile { .. });
+        if self.untold && begins {
             let process = self.keys.get(&key).and_then(|host| self.process_of(*host));
             if process.is_some_and(|process| !process.has_told()) {
                 self.tell_dispositions(key)?;
