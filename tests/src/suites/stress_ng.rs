@@ -11,6 +11,9 @@ use crate::mode::User;
 use crate::programs;
 use crate::run::{Ended, show};
 
+/// Operations of a stressor that looks at its threads only when all are made: the first, with a real-time priority, must not do
+/// them all before that.
+const OPS_OF_MUTEX: &str = "3000";
 /// Operations of a stressor, and the seconds after which it ends whatever it has done.
 const OPS: &str = "30";
 const SECONDS: &str = "5";
@@ -66,12 +69,13 @@ pub fn items(user: User) -> Result<Vec<Item>> {
 pub fn argv(name: &str) -> Vec<String> {
     let stressor = format!("--{name}");
     let ops = format!("--{name}-ops");
+    let count = if name == "mutex" { OPS_OF_MUTEX } else { OPS };
     [
         "stress-ng",
         &stressor,
         "1",
         &ops,
-        OPS,
+        count,
         "--timeout",
         SECONDS,
         "--verify",
