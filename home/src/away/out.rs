@@ -446,9 +446,12 @@ impl Away {
             Err(error) => {
                 // Half hollow is nothing that can run.
                 self.tell(key, &ToBody::Release);
-                self.actions
-                    .push_back(Action::Say(format!("process {pid} was lost while it left home: {error}")));
-                tracee::signal::kill(pid, 9).ok();
+                // One that somebody has killed meanwhile is not lost.
+                if !matches!(error, InjectError::Gone(tid, ..) if tid == pid) {
+                    let line = format!("process {pid} was lost while it left home: {error}");
+                    self.actions.push_back(Action::Say(line));
+                    tracee::signal::kill(pid, 9).ok();
+                }
                 if let InjectError::Gone(tid, event, time) = error {
                     self.on_thread_end(tid, event, time);
                 }
