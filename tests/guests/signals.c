@@ -434,6 +434,27 @@ static void changing(void)
     ok("actions that change");
 }
 
+static void stays_a_while(int sig)
+{
+    (void)sig;
+    for (int64_t until = now_ms() + 400; now_ms() < until;)
+        OK(access("/", R_OK));
+}
+
+/* A handler on a stack of its own, which the process may leave and come back to. */
+static void long_handler(void)
+{
+    static char stack[1 << 16];
+    stack_t mine = {.ss_sp = stack, .ss_size = sizeof stack}, now;
+    OK(sigaltstack(&mine, NULL));
+    set_handler(SIGUSR2, stays_a_while, SA_ONSTACK);
+    OK(raise(SIGUSR2));
+    OK(sigaltstack(NULL, &now));
+    CHECK(now.ss_sp == stack && now.ss_size == sizeof stack && now.ss_flags == 0);
+    signal(SIGUSR2, SIG_DFL);
+    ok("a long handler on its own stack");
+}
+
 static volatile sig_atomic_t storm;
 
 static void on_storm(int sig)
@@ -453,6 +474,7 @@ int main(void)
     threads();
     refused();
     changing();
+    long_handler();
     /* Every real-time signal sent is delivered, however they interleave with calls. */
     set_handler(SIGRTMIN + 7, on_storm, SA_RESTART);
     pid_t child = OK(fork());
