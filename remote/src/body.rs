@@ -1,16 +1,17 @@
 //! The state of bodies and their threads as the executor keeps it.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::rc::Rc;
 use std::time::Instant;
 
 use tracee::foothold::Foothold;
-use tracee::image::{CpuUsed, Image, Outline, Vma};
+use tracee::image::{CpuUsed, Image, Layout, Outline, Vma};
 use tracee::ptrace::{Running, SigInfo, Stopped};
 use tracee::regs::{Regs, SYSCALL_LEN};
 use tracee::vdso::Place;
 use tracee::wait::Stop;
-use tracee::{Tid, signal};
+use tracee::{Tid, memory, signal};
 use wire::session::{Dispositions, ProcessKey, ThreadKey};
 use wire::trace::Wanted;
 
@@ -33,6 +34,8 @@ pub(crate) struct Process {
     /// Where home's vDSO and this machine's are, if they are not the same.
     pub(crate) trampolines: Option<Place>,
     pub(crate) dispositions: Dispositions,
+    /// What home knows of them.
+    pub(crate) told_dispositions: Dispositions,
     /// True siginfo of signals queued with tickets.
     pub(crate) tickets: HashMap<u64, SigInfo>,
     pub(crate) next_ticket: u64,
@@ -44,11 +47,47 @@ pub(crate) struct Process {
     pub(crate) trace: Option<Rc<Wanted>>,
     /// The thread that waits for this vfork child.
     pub(crate) vfork_parent: Option<Tid>,
+    /// Its arguments and environment as its deputy has them.
+    pub(crate) words: Words,
     /// CPU time of the process before this body.
     pub(crate) used: CpuUsed,
     /// CPU time of this body in nanoseconds and its memory in KiB, as home was told last.
     pub(crate) told: (u64, u64),
 }
+
+/// Where the kernel finds the words of `/proc/PID/cmdline` and `environ`, and what tells whether a program has changed them
+/// since its memory was last at home: some write there what `ps` shall show.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Words {
+    start: u64,
+    end: u64,
+    hash: u64,
+}
+
+impl Words {
+    /// Those that a body has.
+    pub(crate) fn of(host: Tid, layout: &Layout) -> Words {
+        let words = Words { start: layout.arg_start, end: layout.env_end.max(layout.arg_end), hash: 0 };
+        Words { hash: words.look(host), ..words }
+    }
+
+    /// Whether a body has others now.
+    pub(crate) fn have_changed(&self, host: Tid) -> bool {
+        self.look(host) != self.hash
+    }
+
+    fn look(&self, host: Tid) -> u64 {
+        let bytes = self.end.saturating_sub(self.start).min(WORDS_BYTES_MAX);
+        let mut words = vec![0; bytes as usize];
+        let got = memory::read(host, self.start, &mut words);
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&words[..got]);
+        hasher.finish()
+    }
+}
+
+/// Of more than an exec may be given nothing is looked at (execve(2): a quarter of the stack limit, 6 MiB at most).
+const WORDS_BYTES_MAX: u64 = 6 << 20;
 
 /// Where a process is in its life here.
 #[derive(Debug)]
@@ -247,12 +286,14 @@ impl Process {
             vdso: building.outline.vdso,
             trampolines: None,
             dispositions: Dispositions::default(),
+            told_dispositions: Dispositions::default(),
             tickets: HashMap::new(),
             next_ticket: 0,
             overruns: HashMap::new(),
             frozen: false,
             trace: None,
             vfork_parent: None,
+            words: Words::default(),
             told: (0, 0),
             used: CpuUsed::default(),
             phase: Phase::Building(Box::new(building)),
@@ -261,13 +302,35 @@ impl Process {
 
     /// Signals that a handler or a default action would act on.
     pub(crate) fn ignores(&self) -> u64 {
-        self.dispositions.ignored | signal::IGNORED_BY_DEFAULT & !self.dispositions.caught
+        ignores(&self.dispositions)
+    }
+
+    /// Whether home must hear of the dispositions before the process asks it for anything: it holds back what it believes
+    /// ignored, and it reaps children by them.
+    pub(crate) fn tells_at_once(&self) -> bool {
+        let (now, told) = (&self.dispositions, &self.told_dispositions);
+        let child = signal::bit(SIGCHLD);
+        ignores(told) & !ignores(now) != 0
+            || (now.ignored ^ told.ignored) & child != 0
+            || (now.child_flags, now.waited) != (told.child_flags, told.waited)
+    }
+
+    /// Whether home knows what it needs for the next request.
+    pub(crate) fn has_told(&self) -> bool {
+        let (now, told) = (&self.dispositions, &self.told_dispositions);
+        now == told || !self.tells_at_once() && (ignores(now), now.ignored) == (ignores(told), told.ignored)
     }
 
     /// Whether threads may run.
     pub(crate) fn may_run(&self) -> bool {
         !self.frozen && matches!(self.phase, Phase::Alive)
     }
+}
+
+const SIGCHLD: i32 = 17;
+
+fn ignores(dispositions: &Dispositions) -> u64 {
+    dispositions.ignored | signal::IGNORED_BY_DEFAULT & !dispositions.caught
 }
 
 /// A stop that came before its thread was known.

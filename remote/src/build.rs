@@ -10,7 +10,9 @@ use tracee::{Errno, Event, Stop, Tid, capture, maps, memory, restore, wait};
 use wire::message;
 use wire::session::{Dispositions, FromBody, ProcessKey, ThreadKey};
 
-use crate::body::{Building, Made, Native, PendingDeadline, Phase, Process, Restart, State, Thread, Written};
+use crate::body::{
+    Building, Made, Native, PendingDeadline, Phase, Process, Restart, State, Thread, Words, Written,
+};
 use crate::session::{Session, SessionError};
 use crate::vdso;
 
@@ -78,6 +80,7 @@ impl Session {
         {
             (building.image, building.keys, building.stale) = (Some(image), keys, stale);
             (process.dispositions, process.used) = (dispositions, used);
+            process.told_dispositions = dispositions;
         }
         self.go_on_building(key)
     }
@@ -358,6 +361,7 @@ impl Session {
         stopped.insert(0, injector.finish()?);
         let process = self.processes.get_mut(&key).ok_or(BuildError::Content)?;
         process.host = host;
+        process.words = Words::of(host, &image.layout);
         process.threads = stopped.iter().map(Stopped::tid).collect();
         for ((stopped, thread), thread_key) in stopped.into_iter().zip(&image.threads).zip(&building.keys) {
             let host = stopped.tid();

@@ -23,9 +23,12 @@ const OPEN: u32 = 2;
 const TIMES: u32 = 100;
 const OPENAT: u32 = 257;
 const OPENAT2: u32 = 437;
-/// Longer than any path that [`shows_the_process`] holds for, but for odd spellings.
+/// Longer than any path that [`own_file`] finds something in, but for odd spellings.
 const PROC_PATH_BYTES_MAX: usize = 256;
-/// Files of /proc/PID that say something else of a deputy than of the process it stands for.
+/// Files of /proc/PID that show what a deputy has only until the program writes there.
+const WORDS: [&[u8]; 2] = [b"cmdline", b"environ"];
+/// Files of /proc/PID that say something else of a deputy than of the process it stands for: its memory, its signals, its CPU
+/// time.
 const OF_THE_BODY: [&[u8]; 15] = [
     b"maps",
     b"smaps",
@@ -177,8 +180,9 @@ impl Session {
             args[2] -= written;
         }
         if let Some(path) = opened(host, nr, &args)
-            && let Some(pid) = self.process_of(host).map(|process| process.pid)
-            && shows_the_process(&path, pid)
+            && let Some(process) = self.process_of(host)
+            && let Some(name) = own_file(&path, process.pid)
+            && (OF_THE_BODY.contains(&name) || WORDS.contains(&name) && process.words.have_changed(host))
         {
             let reason = format!("{} shows this process", String::from_utf8_lossy(&path));
             return self.go_home(host, stopped, regs, reason);
@@ -424,22 +428,21 @@ fn opened(host: Tid, nr: u32, args: &[u64; 6]) -> Option<Vec<u8>> {
     Some(bytes[..end].to_vec())
 }
 
-/// Whether a file of /proc shows what a deputy has not: the memory, the signals and the CPU time of process `pid`.
-fn shows_the_process(path: &[u8], pid: Tid) -> bool {
+/// The name of a file in `/proc/PID` or `/proc/PID/task/TID`, if that is what a path leads to and `pid` is meant.
+fn own_file(path: &[u8], pid: Tid) -> Option<&[u8]> {
     let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
     if !path.starts_with(b"/") || parts.next() != Some(b"proc") {
-        return false;
+        return None;
     }
-    let own = match parts.next() {
-        Some(b"self" | b"thread-self") => true,
-        Some(number) => number == pid.to_string().as_bytes(),
-        None => false,
+    let own = match parts.next()? {
+        b"self" | b"thread-self" => true,
+        number => number == pid.to_string().as_bytes(),
     };
     let mut file = parts.next();
     if file == Some(b"task") {
         file = parts.nth(1);
     }
-    own && file.is_some_and(|name| OF_THE_BODY.contains(&name)) && parts.next().is_none()
+    file.filter(|_| own && parts.next().is_none())
 }
 
 /// Pending signals that a thread with this mask would act on.

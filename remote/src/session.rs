@@ -66,6 +66,9 @@ pub enum SessionError {
 const ENDED_HERE: u32 = 3;
 /// How long home may take for its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Reports of bodies that are handled before the link has its turn. Two threads that make calls of their own kernel without
+/// end would otherwise keep it waiting.
+const EVENTS_MAX: usize = 64;
 /// Bulk senders stop above this many queued bytes and go on below.
 pub(crate) const QUEUE_BYTES_MAX: usize = 8 << 20;
 
@@ -89,6 +92,8 @@ pub(crate) struct Session {
     /// Which process a host tid belongs or belonged to, until its end was reported.
     pub(crate) hosts: HashMap<Tid, ProcessKey>,
     pub(crate) early: Early,
+    /// Home does not know all of some process's dispositions.
+    pub(crate) has_untold_dispositions: bool,
     pub(crate) nearness: Nearness,
     pub(crate) local_calls: u64,
     /// Calls that stop at the filter although they are local, because home traces them.
@@ -167,6 +172,7 @@ pub fn serve(
         keys: HashMap::new(),
         hosts: HashMap::new(),
         early: Early::new(),
+        has_untold_dispositions: false,
         nearness: Nearness::new(),
         local_calls: 0,
         traced: begin.traced,
@@ -262,32 +268,44 @@ impl Session {
     fn run(&mut self, children: &Signals) -> Result<(), SessionError> {
         let mut ready = Ready { link: true, children: true, orders: true };
         loop {
-            self.turn(children, ready)?;
+            let more = self.turn(children, ready)?;
             let now = Instant::now();
             self.end_waits(now);
             self.untold.tell_due(&mut self.link, now)?;
             self.tell_usage(now)?;
             let report = self.report(now);
-            ready = self.sleep(children, report)?;
+            if more {
+                // Bodies that stop faster than they are served: neither the link nor the daemon waits for them.
+                ready = Ready { link: true, children: true, orders: true };
+            } else {
+                ready = self.sleep(children, report)?;
+            }
         }
     }
 
-    /// Handles what poll said is there. What it did not name would only cost calls that find nothing.
-    fn turn(&mut self, children: &Signals, ready: Ready) -> Result<(), SessionError> {
+    /// Handles what poll said is there. What it did not name would only cost calls that find nothing. Whether children may
+    /// have more to report, of which no SIGCHLD will tell.
+    fn turn(&mut self, children: &Signals, ready: Ready) -> Result<bool, SessionError> {
+        let mut more = false;
         if ready.children {
             if children.take() & (1 << (SIGTERM - 1)) != 0 {
                 return Err(SessionError::Stopping);
             }
-            loop {
+            more = true;
+            for _ in 0..EVENTS_MAX {
                 match wait::poll(-1) {
                     Ok(Some((tid, event, time))) => {
                         self.on_event(tid, event, time)?;
                         // Whatever comes after the stop of the only thread there is raises SIGCHLD again.
                         if self.only_thread_is_held() {
+                            more = false;
                             break;
                         }
                     }
-                    Ok(None) | Err(Errno(libc_errno::ECHILD)) => break,
+                    Ok(None) | Err(Errno(libc_errno::ECHILD)) => {
+                        more = false;
+                        break;
+                    }
                     Err(errno) => return Err(SessionError::System("wait", errno.into())),
                 }
             }
@@ -302,7 +320,7 @@ impl Session {
         while let Some((channel, frame)) = self.link.recv() {
             self.on_frame(channel, &frame)?;
         }
-        Ok(())
+        Ok(more)
     }
 
     fn only_thread_is_held(&self) -> bool {
@@ -449,12 +467,33 @@ impl Session {
         send(&mut self.link, session::process_channel(key), message)
     }
 
-    /// Sends a message of a thread.
+    /// Sends a message of a thread, after what home must know of its process for it.
     pub(crate) fn ask(&mut self, key: ThreadKey, message: &Up) -> Result<(), SessionError> {
         if self.is_traced {
             self.trace_asked(key)?;
         }
+        // Not with word of a thread whose deputy is in a call: only one between calls can be changed.
+        let begins = matches!(message, Up::Call(_) | Up::Fork { .. } | Up::Exec { .. } | Up::MapFile { .. });
+        if self.has_untold_dispositions && begins {
+            let process = self.keys.get(&key).and_then(|host| self.process_of(*host));
+            if process.is_some_and(|process| !process.has_told()) {
+                self.tell_dispositions(key)?;
+            }
+            self.has_untold_dispositions = self.processes.values().any(|process| !process.has_told());
+        }
         send(&mut self.link, session::thread_channel(key), message)
+    }
+
+    /// Tells home of the dispositions of a thread's process.
+    pub(crate) fn tell_dispositions(&mut self, key: ThreadKey) -> Result<(), SessionError> {
+        let process =
+            self.keys.get(&key).and_then(|host| self.threads.get(host)).map(|thread| thread.process);
+        let Some(process) = process.and_then(|process| self.processes.get_mut(&process)) else {
+            return Ok(());
+        };
+        process.told_dispositions = process.dispositions;
+        let now = process.dispositions;
+        send(&mut self.link, session::thread_channel(key), &Up::Dispositions(now))
     }
 
     pub(crate) fn on_event(&mut self, tid: Tid, event: Event, time: CpuTime) -> Result<(), SessionError> {

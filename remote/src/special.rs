@@ -15,7 +15,7 @@ use wire::session::{Dispositions, ProcessKey, ThreadKey, Up};
 use crate::body::{Ask, ForkArgs, Made, Native, PendingDeadline, Phase, Process, State, Thread};
 use crate::build::{CLONE_ARGS_BYTES, CLONE3, libc_flags as flag};
 use crate::session::libc_errno::{E2BIG, EFAULT, EINVAL, ENAMETOOLONG, ENOMEM};
-use crate::session::{Session, SessionError};
+use crate::session::{SIGKILL, Session, SessionError};
 
 /// Longest path with its NUL (PATH_MAX).
 const PATH_BYTES_MAX: usize = 4096;
@@ -30,6 +30,9 @@ const MAP_HUGETLB: u64 = 0x4_0000;
 const SIGCHLD: u32 = 17;
 const SIGNAL_MAX: u64 = 64;
 const SIGTRAP: i32 = 5;
+const SIGSTOP: i32 = 19;
+/// The size of a signal set that rt_sigaction(2) wants.
+const SIGSET_BYTES: u64 = 8;
 const SIG_IGN: u64 = 1;
 /// SA_NOCLDSTOP, SA_NOCLDWAIT.
 const CHILD_FLAGS: u64 = 3;
@@ -97,7 +100,7 @@ impl Session {
             nr::EXECVEAT => {
                 self.exec(host, stopped, regs, args[0] as i32, [args[1], args[2], args[3]], args[4] as i32)
             }
-            nr::RT_SIGACTION => self.sigaction(host, stopped, args[0] as i32, args[1]),
+            nr::RT_SIGACTION => self.sigaction(host, stopped, args[0] as i32, (args[1], args[3])),
             nr::RT_SIGTIMEDWAIT => {
                 self.begin_wait(host, &regs);
                 self.wait_for(host, memory::read_u64(host, args[0]).unwrap_or(0))?;
@@ -151,8 +154,8 @@ impl Session {
             return Ok(());
         }
         process.dispositions.waited |= new;
-        let (key, now) = (thread.key, process.dispositions);
-        self.ask(key, &Up::Dispositions(now))
+        let key = thread.key;
+        self.tell_dispositions(key)
     }
 
     /// Notes when a wait in the body's own kernel is over, so that a move can carry that over. One that was begun before
@@ -304,8 +307,8 @@ impl Session {
         };
         let parent_key = parent.key;
         let is_thread = fork.flags & flag::CLONE_THREAD != 0;
-        let (foothold, dispositions) = (parent.foothold, parent.dispositions);
-        let (vdso, trampolines) = (parent.vdso, parent.trampolines);
+        let (foothold, dispositions, told) = (parent.foothold, parent.dispositions, parent.told_dispositions);
+        let (vdso, trampolines, words) = (parent.vdso, parent.trampolines, parent.words);
         // Home may have said already what it wants of the child; else it is what it wants of the parent.
         let trace = self.early_traces.remove(&process_key).unwrap_or_else(|| parent.trace.clone());
         match make_child(host, stopped, &regs, &fork, tid, foothold.scratch()) {
@@ -329,15 +332,18 @@ impl Session {
                         vdso,
                         trampolines,
                         dispositions,
+                        told_dispositions: told,
                         tickets: Default::default(),
                         next_ticket: 0,
                         overruns: Default::default(),
                         frozen: false,
                         trace,
                         vfork_parent: fork.vfork.then_some(host),
+                        words,
                         told: (0, 0),
                         used: CpuUsed::default(),
                     };
+                    self.has_untold_dispositions |= !process.has_told();
                     self.processes.insert(process_key, process);
                 }
                 self.see_calls(child_host);
@@ -434,11 +440,20 @@ impl Session {
         self.ask(key, &ask)
     }
 
-    /// rt_sigaction runs in the body's kernel; home hears of it when it matters there: before the thread's next
-    /// call, since both travel on its channel.
-    fn sigaction(&mut self, host: Tid, stopped: Stopped, signal: i32, act: u64) -> Result<(), SessionError> {
+    /// rt_sigaction runs in the body's kernel; home hears of it when it matters there: before the next call of a thread, on
+    /// the same channel. A program that changes an action often between calls costs home nothing.
+    fn sigaction(
+        &mut self,
+        host: Tid,
+        stopped: Stopped,
+        signal: i32,
+        (act, size): (u64, u64),
+    ) -> Result<(), SessionError> {
         let mut words = [0u64; 2];
-        let readable = act != 0 && (1..=64).contains(&signal) && {
+        // What the kernel refuses changes nothing (rt_sigaction(2), EINVAL).
+        let may_be =
+            (1..=64).contains(&signal) && !matches!(signal, SIGKILL | SIGSTOP) && size == SIGSET_BYTES;
+        let readable = act != 0 && may_be && {
             let mut bytes = [0u8; 16];
             let got = memory::read(host, act, &mut bytes) == 16;
             for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
@@ -471,11 +486,11 @@ impl Session {
             if signal == SIGCHLD as i32 {
                 child_flags = flags & CHILD_FLAGS;
             }
-            let now = Dispositions { ignored, caught, child_flags, waited };
-            let before = (process.ignores(), process.dispositions.ignored, process.dispositions.child_flags);
-            process.dispositions = now;
-            if before != (process.ignores(), ignored, child_flags) {
-                self.ask(key, &Up::Dispositions(now))?;
+            process.dispositions = Dispositions { ignored, caught, child_flags, waited };
+            if process.tells_at_once() {
+                self.tell_dispositions(key)?;
+            } else {
+                self.has_untold_dispositions |= !process.has_told();
             }
         }
         self.run_local(host, stopped, Native::Plain);

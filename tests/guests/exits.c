@@ -72,6 +72,51 @@ static void bye(void)
     printf("atexit ran\n");
 }
 
+static int how;
+
+static void *waits(void *arg)
+{
+    for (;;)
+        pause();
+    return arg;
+}
+
+static void *ends_it(void *arg)
+{
+    until_asleep(getpid());
+    if (how < 0)
+        raise(-how);
+    _exit(how);
+    return arg;
+}
+
+/* However a thread ends its process, and whatever the first thread waits in. */
+static void from_a_thread(void)
+{
+    const int ends[] = {0, 7, -SIGTERM, -SIGUSR1};
+    for (int i = 0; i < 40; i++) {
+        how = ends[i % 4];
+        pid_t pid = OK(fork());
+        if (pid == 0) {
+            int p[2];
+            char c;
+            pthread_t t;
+            OK(pipe(p));
+            /* Their ends are reported before the first thread's. */
+            for (int other = 0; other < 8; other++)
+                RET(pthread_create(&t, NULL, waits, NULL), 0);
+            RET(pthread_create(&t, NULL, ends_it, NULL), 0);
+            if (i % 8 < 4)
+                read(p[0], &c, 1);
+            else
+                poll(&(struct pollfd){p[0], POLLIN, 0}, 1, -1);
+            _exit(99);
+        }
+        reap(pid, how < 0 ? KILLED(-how) : EXITED(how));
+    }
+    ok("a thread ends a process whose first thread waits");
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -143,5 +188,6 @@ int main(int argc, char **argv)
     OK(unlink("limited"));
     ok("SIGXFSZ");
     atexit(bye);
+    from_a_thread();
     return 0;
 }

@@ -6,6 +6,30 @@
 #include <sys/utsname.h>
 #include <grp.h>
 
+/* What the kernel shows as the command is the program's memory (proc(5), cmdline). */
+static void shows(const char *path, const char *want)
+{
+    char text[4096];
+    int fd = OK(open(path, O_RDONLY));
+    ssize_t n = OK(read(fd, text, sizeof text - 1));
+    close(fd);
+    text[n] = 0;
+    CHECK(strcmp(text, want) == 0);
+}
+
+static void words(char *name)
+{
+    char own[64];
+    snprintf(own, sizeof own, "/proc/%d/cmdline", getpid());
+    shows("/proc/self/cmdline", name);
+    memset(name, 'x', strlen(name));
+    IN_CHILD(shows("/proc/self/cmdline", name));
+    shows("/proc/self/cmdline", name);
+    memset(name, 'y', strlen(name));
+    shows(own, name);
+    ok("words that change");
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IONBF, 0);
@@ -134,5 +158,6 @@ int main(int argc, char **argv)
     EQ(OK(syscall(SYS_getrandom, random, sizeof random, 0)), 32);
     CHECK(memcmp(random, zero, sizeof random) != 0);
     ok("priorities, CPUs, prctl, randomness");
+    words(argv[0]);
     return 0;
 }

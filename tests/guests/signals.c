@@ -344,6 +344,117 @@ static void threads(void)
     ok("a signal for the process");
 }
 
+/* What is refused changes nothing, here or anywhere else. */
+static void refused(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    const int fixed[] = {SIGKILL, SIGSTOP};
+    for (int i = 0; i < 2; i++) {
+        ERR(syscall(SYS_rt_sigaction, fixed[i], &ignore, NULL, 8), EINVAL);
+        OK(syscall(SYS_rt_sigaction, fixed[i], NULL, &ignore, 8));
+        EQ(ignore.sa_handler, SIG_DFL);
+        ignore.sa_handler = SIG_IGN;
+    }
+    ERR(syscall(SYS_rt_sigaction, SIGUSR2, &ignore, NULL, 4), EINVAL);
+    ERR(syscall(SYS_rt_sigaction, 65, &ignore, NULL, 8), EINVAL);
+    pid_t child = OK(fork());
+    if (child == 0) {
+        OK(setpgid(0, 0));
+        syscall(SYS_rt_sigaction, SIGKILL, &ignore, NULL, 8);
+        OK(kill(0, SIGKILL));
+        _exit(1);
+    }
+    reap(child, KILLED(SIGKILL));
+    child = OK(fork());
+    if (child == 0) {
+        signal(SIGUSR2, SIG_DFL);
+        syscall(SYS_rt_sigaction, SIGUSR2, &ignore, NULL, 4);
+        raise(SIGUSR2);
+        _exit(1);
+    }
+    reap(child, KILLED(SIGUSR2));
+    ok("actions that are refused");
+}
+
+static volatile sig_atomic_t changes_seen;
+
+static void on_change(int sig)
+{
+    (void)sig;
+    changes_seen++;
+}
+
+/* An action counts from the moment it is set, however often it changes and whatever is called between. */
+static void changing(void)
+{
+    sigset_t block, without;
+    sigemptyset(&block);
+    sigaddset(&block, SIGUSR1);
+    for (int i = 0; i < 20; i++) {
+        changes_seen = 0;
+        signal(SIGUSR1, SIG_IGN);
+        pid_t child = OK(fork());
+        if (child == 0) {
+            OK(kill(getppid(), SIGUSR1));
+            _exit(0);
+        }
+        reap(child, 0);
+        OK(sigprocmask(SIG_BLOCK, &block, &without));
+        set_handler(SIGUSR1, on_change, 0);
+        child = OK(fork());
+        if (child == 0) {
+            until_asleep(getppid());
+            OK(kill(getppid(), SIGUSR1));
+            _exit(0);
+        }
+        ERR(sigsuspend(&without), EINTR);
+        EQ(changes_seen, 1);
+        reap(child, 0);
+        OK(sigprocmask(SIG_SETMASK, &without, NULL));
+    }
+    for (int i = 0; i < 20000; i++) {
+        signal(SIGUSR1, SIG_IGN);
+        if (i % 1000 == 0)
+            raise(SIGUSR1);
+        signal(SIGUSR1, on_change);
+        if (i % 1000 == 0)
+            raise(SIGUSR1);
+    }
+    EQ(changes_seen, 1 + 20);
+    signal(SIGUSR1, SIG_IGN);
+    pid_t child = OK(fork());
+    if (child == 0) {
+        char bits[32];
+        snprintf(bits, sizeof bits, "^SigIgn:.*[2367abef]..$");
+        execlp("grep", "grep", "-q", bits, "/proc/self/status", (char *)NULL);
+        _exit(99);
+    }
+    reap(child, 0);
+    signal(SIGUSR1, SIG_DFL);
+    ok("actions that change");
+}
+
+static void stays_a_while(int sig)
+{
+    (void)sig;
+    for (int64_t until = now_ms() + 400; now_ms() < until;)
+        OK(access("/", R_OK));
+}
+
+/* A handler on a stack of its own, which the process may leave and come back to. */
+static void long_handler(void)
+{
+    static char stack[1 << 16];
+    stack_t mine = {.ss_sp = stack, .ss_size = sizeof stack}, now;
+    OK(sigaltstack(&mine, NULL));
+    set_handler(SIGUSR2, stays_a_while, SA_ONSTACK);
+    OK(raise(SIGUSR2));
+    OK(sigaltstack(NULL, &now));
+    CHECK(now.ss_sp == stack && now.ss_size == sizeof stack && now.ss_flags == 0);
+    signal(SIGUSR2, SIG_DFL);
+    ok("a long handler on its own stack");
+}
+
 static volatile sig_atomic_t storm;
 
 static void on_storm(int sig)
@@ -361,6 +472,9 @@ int main(void)
     flags();
     faults();
     threads();
+    refused();
+    changing();
+    long_handler();
     /* Every real-time signal sent is delivered, however they interleave with calls. */
     set_handler(SIGRTMIN + 7, on_storm, SA_RESTART);
     pid_t child = OK(fork());

@@ -154,6 +154,30 @@ static void *child_of_thread(void *arg)
     return value;
 }
 
+static volatile int done;
+
+static void *calls_without_end(void *arg)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    while (!done)
+        OK(sigaction(SIGUSR1, &ignore, NULL));
+    return arg;
+}
+
+/* Threads that are busy with calls of their own kernel keep nobody from home. */
+static void busy(void)
+{
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        RET(pthread_create(&threads[i], NULL, calls_without_end, NULL), 0);
+    for (int i = 0; i < 100; i++)
+        OK(access("/", R_OK));
+    done = 1;
+    for (int i = 0; i < 3; i++)
+        RET(pthread_join(threads[i], NULL), 0);
+    ok("threads that call without end");
+}
+
 int main(void)
 {
     setvbuf(stdout, NULL, _IONBF, 0);
@@ -207,5 +231,6 @@ int main(void)
     for (int i = 0; i < 10; i++)
         run(child_of_thread, 16);
     ok("threads made by threads");
+    busy();
     return 0;
 }

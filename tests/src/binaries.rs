@@ -9,10 +9,12 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::FlockOperation;
 
-/// `target/<profile>` of the running test.
+/// `target/<profile>` of the running program, which is there or, if it is a test, in `deps` there.
 fn profile_dir() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let dir = test.ancestors().nth(2).context("the test is not in target/<profile>/deps")?;
+    let program = std::env::current_exe()?;
+    let dir = program.parent().context("a program that is nowhere")?;
+    let is_test = dir.file_name().is_some_and(|name| name == "deps");
+    let dir = if is_test { dir.parent().context("deps is the root")? } else { dir };
     Ok(dir.to_owned())
 }
 

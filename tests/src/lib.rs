@@ -25,3 +25,4 @@ pub mod script;
 pub mod shuttle;
 pub mod stats;
 pub mod suite;
+pub mod suites;

@@ -42,6 +42,19 @@ pub struct Outcome {
     pub took: Duration,
 }
 
+/// What a run gave that may not have ended as it should.
+#[derive(Debug)]
+pub struct Ended {
+    /// The wait status of the command, or what was wrong: it did not end, or something of it was left.
+    pub status: Result<ExitStatus>,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+    /// From start to the end of its last process.
+    pub took: Duration,
+}
+
 /// A pipe that is read as fast as it is written.
 struct Stream {
     chunks: Receiver<Vec<u8>>,
@@ -154,6 +167,19 @@ impl Run {
 
     /// Waits for the command's end, for the end of its output, and for the end of every process of the run.
     pub fn finish(mut self, sandbox: &Sandbox, limit: Duration) -> Result<Outcome> {
+        let status = self.end(limit)?;
+        let took = self.started.elapsed();
+        let tree = sandbox.tree()?;
+        Ok(Outcome { status, stdout: self.out.seen, stderr: self.err.seen, tree, took })
+    }
+
+    /// As [`Run::finish`], but keeps what the run has said also if it did not end as it should.
+    pub fn finish_with_output(mut self, limit: Duration) -> Ended {
+        let status = self.end(limit);
+        Ended { status, stdout: self.out.seen, stderr: self.err.seen, took: self.started.elapsed() }
+    }
+
+    fn end(&mut self, limit: Duration) -> Result<ExitStatus> {
         let deadline = self.started + limit;
         self.stdin = None;
         let status = self.wait_status(deadline)?;
@@ -164,13 +190,10 @@ impl Run {
             return Err(self.stuck("the command has ended, and its output is still held open"));
         }
         match self.keeper.next(deadline)? {
-            Some(Report::Empty) => {}
+            Some(Report::Empty) => Ok(status),
             Some(other) => bail!("{}: the keeper said {other:?}", self.name),
-            None => return Err(self.stuck("the command has ended, and processes are left")),
+            None => Err(self.stuck("the command has ended, and processes are left")),
         }
-        let took = self.started.elapsed();
-        let tree = sandbox.tree()?;
-        Ok(Outcome { status, stdout: self.out.seen, stderr: self.err.seen, tree, took })
     }
 
     /// Waits for the end of the command alone.

@@ -82,7 +82,22 @@ pub struct Report {
     pub refused: Option<String>,
 }
 
-/// A thread that moves every process home and out in turn.
+/// The longest pause between the rounds of a shuttle that moves at random times, in milliseconds.
+const RANDOM_PAUSE_MS_MAX: u64 = 150;
+
+/// A pseudo-random sequence (xorshift64), the same for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 16
+    }
+}
+
+/// A thread that moves processes home and out.
 pub struct Shuttle {
     stop: Sender<()>,
     thread: JoinHandle<Report>,
@@ -110,6 +125,39 @@ impl Shuttle {
                         }
                     }
                     Err(e) => report.refused = Some(e.to_string()),
+                }
+                report.rounds += 1;
+            }
+        });
+        Shuttle { stop, thread }
+    }
+
+    /// Starts one that moves each process on its own, home or out, at times that `seed` decides: after up to
+    /// [`RANDOM_PAUSE_MS_MAX`] ms every process by the throw of a coin.
+    pub fn start_random(control: Control, away: String, seed: u64) -> Shuttle {
+        let (stop, stopped) = mpsc::channel();
+        let mut random = Random(seed | 1);
+        let thread = std::thread::spawn(move || {
+            let mut report = Report::default();
+            loop {
+                let pause = Duration::from_millis(random.next() % RANDOM_PAUSE_MS_MAX);
+                match stopped.recv_timeout(pause) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return report,
+                }
+                let list = match control.list() {
+                    Ok(list) => list,
+                    Err(e) => {
+                        report.refused = Some(e.to_string());
+                        continue;
+                    }
+                };
+                for process in list.iter().filter(|_| random.next().is_multiple_of(2)) {
+                    let place = if process.place == "home" { away.as_str() } else { "home" };
+                    match control.migrate(process.pid, place) {
+                        Ok(()) => report.moved += 1,
+                        Err(e) => report.refused = Some(e.to_string()),
+                    }
                 }
                 report.rounds += 1;
             }

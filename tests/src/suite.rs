@@ -22,8 +22,8 @@ const SHUTTLE_PERIOD: Duration = Duration::from_millis(50);
 /// A run this long must have been moved by the shuttle.
 const SHUTTLED_FROM: Duration = Duration::from_millis(1500);
 
-/// Where a run's report goes.
-const STATS: &str = "report/stats";
+/// Where a run's report goes, in its sandbox.
+pub const STATS: &str = "report/stats";
 
 /// Cases that measure time hold it alone.
 static MACHINE: RwLock<()> = RwLock::new(());

@@ -114,6 +114,11 @@ impl Injector {
         regs.rax = nr as u64;
         regs.orig_rax = u64::MAX;
         regs.set_args(args);
+        if nr == libc::SYS_sigaltstack {
+            // A thread whose stack pointer is on the stack that it has must not change it (sigaltstack(2), EPERM): a handler
+            // may be running there. No call of ours uses the stack.
+            regs.rsp = 0;
+        }
         self.thread().set_regs(&regs)?;
         let after = self.site + SYSCALL_LEN;
         loop {

@@ -40,6 +40,8 @@ pub struct Process {
     pub(super) frozen: bool,
     /// The body was ended by home or has ended.
     pub(super) released: bool,
+    /// How the body has ended, while every deputy of the process is still in a call.
+    pub(super) end: Option<i32>,
     /// A move home was given up; what the node had sent of it may still arrive until it says so.
     pub(super) giving_up: bool,
     /// CPU time that it had used away before its body, which will report it together with its own; `None` after that.
@@ -505,6 +507,7 @@ impl Away {
                 dispositions: process.dispositions,
                 frozen: false,
                 released: false,
+                end: None,
                 giving_up: false,
                 cpu_from: Some(Cpu::default()),
                 told: Told::default(),
@@ -585,24 +588,33 @@ impl Away {
             signal::kill(pid, number).ok();
             return;
         }
-        let idle = process
-            .threads
-            .iter()
-            .copied()
-            .find(|tid| self.threads.get(tid).is_some_and(|deputy| deputy.serving.is_none()));
-        let Some(tid) = idle else {
-            // All are in calls of a process that is gone.
-            signal::kill(pid, libc_signal::SIGKILL).ok();
-            return;
+        let threads = process.threads.clone();
+        let idle = |tid: &&Tid| {
+            self.threads.get(tid).is_some_and(|deputy| deputy.serving.is_none() && !deputy.ending)
         };
-        if number != 0 {
-            if let Some(deputy) = self.threads.get_mut(&tid) {
-                deputy.pass = Some(number);
-            }
-            signal::kill_thread(pid, tid, number).ok();
-            return;
+        if let Some(tid) = threads.iter().find(idle) {
+            return self.end_as_body(*tid, status);
         }
-        self.post(tid, EXIT_GROUP, [(status >> 8) as u64 & 0xff, 0, 0, 0, 0, 0], None);
+        // All are in calls of a process that is gone, as when a thread calls exit_group while the first one waits: the
+        // first whose call is over ends the process.
+        if let Some(process) = self.processes.get_mut(&key) {
+            process.end = Some(status);
+        }
+        for tid in threads {
+            self.interrupt_call(tid);
+        }
+    }
+
+    /// Makes a deputy between calls end its process as the body has ended.
+    pub(super) fn end_as_body(&mut self, tid: Tid, status: i32) {
+        let number = status & 0x7f;
+        if number == 0 {
+            return self.post(tid, EXIT_GROUP, [(status >> 8) as u64 & 0xff, 0, 0, 0, 0, 0], None);
+        }
+        let Some(deputy) = self.threads.get_mut(&tid) else { return };
+        let Some(pid) = self.processes.get(&deputy.process).map(|process| process.pid) else { return };
+        deputy.pass = Some(number);
+        signal::kill_thread(pid, tid, number).ok();
     }
 
     /// Answers a request.

@@ -199,6 +199,7 @@ impl Away {
                         dispositions,
                         frozen: false,
                         released: false,
+                        end: None,
                         giving_up: false,
                         cpu_from: Some(cpu_from),
                         told: Told::default(),
@@ -280,7 +281,9 @@ impl Away {
                 map_area(&mut injector, &foothold, at, slots).map(|area| (area, at))
             };
             let mapped = match map(SLOTS[0]) {
-                Err(InjectError::Call { .. } | InjectError::Ptrace(Errno(libc_errno::ENOMEM))) => map(SLOTS[1]),
+                Err(InjectError::Call { .. } | InjectError::Ptrace(Errno(libc_errno::ENOMEM))) => {
+                    map(SLOTS[1])
+                }
                 mapped => mapped,
             };
             let (area, area_base) = match mapped {
@@ -456,9 +459,12 @@ impl Away {
             Err(error) => {
                 // Half hollow is nothing that can run.
                 self.tell(key, &ToBody::Release);
-                self.actions
-                    .push_back(Action::Say(format!("process {pid} was lost while it left home: {error}")));
-                tracee::signal::kill(pid, 9).ok();
+                // One that somebody has killed meanwhile is not lost.
+                if !matches!(error, InjectError::Gone(tid, ..) if tid == pid) {
+                    let line = format!("process {pid} was lost while it left home: {error}");
+                    self.actions.push_back(Action::Say(line));
+                    tracee::signal::kill(pid, 9).ok();
+                }
                 if let InjectError::Gone(tid, event, time) = error {
                     self.on_thread_end(tid, event, time);
                 }

@@ -45,6 +45,8 @@ const MAP_TYPE: i32 = 15;
 const MAP_PRIVATE: i32 = 2;
 const O_ACCMODE: u32 = 3;
 const O_WRONLY: u32 = 1;
+const SIGKILL: i32 = 9;
+const SIGSTOP: i32 = 19;
 
 impl Away {
     /// Takes a message of `bytes` bytes of a body's thread.
@@ -346,6 +348,15 @@ impl Away {
         let ret = ret.unwrap_or(shim::NOT_MADE);
         let Some(serving) = deputy.serving.take() else { return };
         let child = deputy.child.take();
+        if let Some(status) = process.end {
+            // Nobody makes the body of a child whose maker is gone.
+            if let Some((child, ..)) =
+                child.filter(|_| !matches!(serving.what, What::Fork { thread: true, .. }))
+            {
+                tracee::signal::kill(child, SIGKILL).ok();
+            }
+            return self.end_as_body(tid, status);
+        }
         if ret == shim::NOT_MADE
             && serving.what == What::Call
             && self.is_prompt(tid, serving.nr, &serving.args)
@@ -500,7 +511,11 @@ impl Away {
 
     /// The body's ignored signals changed: the deputy keeps them blocked from its next call on, and what was held
     /// back of those that are no longer ignored is dropped, as it would have been when it came.
-    fn mirror(&mut self, tid: Tid, dispositions: wire::session::Dispositions) {
+    fn mirror(&mut self, tid: Tid, mut dispositions: wire::session::Dispositions) {
+        // What nobody can ignore or catch (signal(7)) could not be set here either.
+        const FIXED: u64 = 1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1);
+        dispositions.ignored &= !FIXED;
+        dispositions.caught &= !FIXED;
         let Some(deputy) = self.threads.get(&tid) else { return };
         let key = deputy.process;
         let Some(process) = self.processes.get_mut(&key) else { return };
