@@ -205,6 +205,8 @@ fn set_user_id_programs_keep_their_privilege() {
         std::fs::set_permissions(&id, std::os::unix::fs::PermissionsExt::from_mode(0o6755)).unwrap();
         let id = id.display();
         as_nobody(&format!("$RUN {id} -u; $RUN sh -c '{id} -gn; {id} -ur; exec {id} -u'; $TRACE {id} -u"));
+        // From a shell that is away.
+        as_nobody(&format!("$LOOPBACK sh -c '{id} -u; {id} -ur; (exit 3); exec {id} -u'"));
     }
 }
 
@@ -213,6 +215,9 @@ fn programs_that_trace_and_a_mosix_run_inside_work() {
     same_as_native("$RUN strace -f -e trace=none sh -c 'true; exit 3' 2>/dev/null; echo $?");
     same_as_native(
         "$RUN sh -c 'strace -e trace=exit_group true 2>&1 | grep -c exit_group; (exit 2) | cat; echo on'",
+    );
+    same_as_native(
+        "$LOOPBACK sh -c 'strace -e trace=exit_group true 2>&1 | grep -c exit_group; (exit 2); echo $?'",
     );
     same_as_native("$RUN gdb -batch -nx -ex run -ex 'print $_exitcode' true 2>/dev/null | tail -n 1");
     same_as_native(

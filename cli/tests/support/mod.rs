@@ -66,7 +66,9 @@ fn script(text: &str, run: &str, dir: &Path) -> Command {
     } else {
         format!("{run} --loopback --trace-syscalls -y -e trace=all,?nosuch -o /dev/null")
     };
+    let loopback = if run.is_empty() { String::new() } else { format!("{run} --loopback") };
     let text = text
+        .replace("$LOOPBACK", &loopback)
         .replace("$AWAY", &away)
         .replace("$TRACE", &trace)
         .replace("$RUN", run)

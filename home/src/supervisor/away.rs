@@ -126,7 +126,8 @@ impl Supervisor {
             Action::Execed { pid, thread } => {
                 self.table.keep_only_leader(pid);
                 self.traces.executed_away(pid);
-                if let Some(thread) = self.ask_daemon(thread, Some(node)) {
+                let thread = self.let_unmanaged_go(pid, thread);
+                if let Some(thread) = thread.and_then(|thread| self.ask_daemon(thread, Some(node))) {
                     self.send_fresh(pid, thread, node);
                 }
             }
@@ -324,6 +325,20 @@ impl Supervisor {
             self.revisit_later(pid, REVISIT_FIRST);
             self.tell_place(pid, Some(why.clone()));
         });
+    }
+
+    /// A process that was away has a fresh image: one that is not to be managed goes on without us.
+    fn let_unmanaged_go(&mut self, pid: Tid, thread: Stopped) -> Option<Stopped> {
+        let mut next = self.let_tracer_go(pid);
+        if next.is_none() && self.lost_privilege(pid) {
+            next = Some(self.execute_without_us(&thread));
+        }
+        let Some(Next::Detach(_)) = next else { return Some(thread) };
+        self.elsewhere.nodes.leave(pid, None);
+        self.set_place(pid, Place::Home);
+        self.tell_place(pid, None);
+        self.apply(thread, Next::Detach(0));
+        None
     }
 
     /// What came of trying to send a process out; the reason when it stays.

@@ -137,7 +137,7 @@ impl Supervisor {
         self.on_exec(at)
     }
 
-    fn apply(&mut self, stopped: Stopped, next: Next) {
+    pub(super) fn apply(&mut self, stopped: Stopped, next: Next) {
         match next {
             Next::Go(signal) => self.resume(stopped, signal),
             Next::Listen => {
