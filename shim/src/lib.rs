@@ -21,8 +21,8 @@ pub mod area {
     pub const SLOTS: u64 = 4096;
     /// Bytes from one slot to the next: slots of different threads share no cache line.
     pub const SLOT_STRIDE: u64 = 128;
-    /// Slots in an area.
-    pub const SLOT_COUNT: u64 = 2048;
+    /// Slots in an area. The registers of so many threads (11 KiB each with AMX) still fit into one message of a move.
+    pub const SLOT_COUNT: u64 = 1280;
     /// Offset of window 0.
     pub const WINDOWS: u64 = SLOTS + SLOT_STRIDE * SLOT_COUNT;
     /// Bytes of one thread's window for arguments and results: the largest call (8 MiB of data), its structs and
