@@ -348,6 +348,9 @@ impl Away {
         let ret = ret.unwrap_or(shim::NOT_MADE);
         let Some(serving) = deputy.serving.take() else { return };
         let child = deputy.child.take();
+        if let What::Fork { slot: Some(unused), .. } = serving.what {
+            process.area.free(unused);
+        }
         if let Some(status) = process.end {
             // Nobody makes the body of a child whose maker is gone.
             if let Some((child, ..)) =
@@ -371,11 +374,6 @@ impl Away {
             self.count_cpu(pid, &serving, window, ret, &mut outs);
         }
         let interrupted = restart::is_code(ret) || ret == -4;
-        if let What::Fork { slot: Some(unused), .. } = serving.what
-            && let Some(process) = self.threads.get(&tid).and_then(|of| self.processes.get(&of.process))
-        {
-            process.area.free(unused);
-        }
         let outcome = match (serving.what, child) {
             (What::Fork { .. }, Some((_, process, thread))) if ret > 0 => {
                 Outcome::Forked { tid: ret as i32, process, thread }
