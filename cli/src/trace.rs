@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use home::trace::text::{Layout, Pages, Quiet, Times};
 use home::trace::{Form, Setup, SortBy, filter};
@@ -59,8 +60,8 @@ pub struct TraceArguments {
     #[arg(short = 'C', long)]
     summary: bool,
     /// By what the table is sorted
-    #[arg(short = 'S', long, value_name = "KEY", value_enum)]
-    summary_sort_by: Option<SortKey>,
+    #[arg(short = 'S', long, value_name = "KEY", value_parser = sort_keys())]
+    summary_sort_by: Option<SortBy>,
     /// As strace's lines, as a JSON object a line, or as a timeline for ui.perfetto.dev
     #[arg(long, value_enum, conflicts_with_all = ["summary", "summary_only"])]
     format: Option<Format>,
@@ -75,37 +76,11 @@ enum Format {
     Perfetto,
 }
 
-/// See [`TraceArguments::summary_sort_by`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum SortKey {
-    #[default]
-    Time,
-    MinTime,
-    MaxTime,
-    AvgTime,
-    Calls,
-    Errors,
-    Name,
-    Nothing,
-    Wire,
-    Bytes,
-}
-
-impl From<SortKey> for SortBy {
-    fn from(key: SortKey) -> SortBy {
-        match key {
-            SortKey::Time => SortBy::Time,
-            SortKey::MinTime => SortBy::MinTime,
-            SortKey::MaxTime => SortBy::MaxTime,
-            SortKey::AvgTime => SortBy::AvgTime,
-            SortKey::Calls => SortBy::Calls,
-            SortKey::Errors => SortBy::Errors,
-            SortKey::Name => SortBy::Name,
-            SortKey::Nothing => SortBy::Nothing,
-            SortKey::Wire => SortBy::Wire,
-            SortKey::Bytes => SortBy::Bytes,
-        }
-    }
+fn sort_keys() -> impl TypedValueParser<Value = SortBy> {
+    PossibleValuesParser::new(SortBy::NAMES.map(|(name, _)| name)).map(|given| {
+        let named = SortBy::NAMES.into_iter().find(|(name, _)| *name == given);
+        named.map_or_else(SortBy::default, |(_, key)| key)
+    })
 }
 
 impl TraceArguments {
@@ -148,7 +123,7 @@ impl TraceArguments {
     }
 
     fn forms(&self, quiet: Quiet, file: Option<File>) -> Result<Vec<Form>, String> {
-        let sort = self.summary_sort_by.unwrap_or_default().into();
+        let sort = self.summary_sort_by.unwrap_or_default();
         let prefix = self.output.is_some();
         let lines = |file| Form::Text(self.layout(quiet), Pages::One { file, prefix });
         Ok(match self.format.unwrap_or_default() {

@@ -14,6 +14,7 @@ use tracee::{Tid, clock};
 use wire::session::{Call, Outcome, ToBody, Up};
 use wire::trace::{Traced, Wanted};
 
+use super::deputy::libc_signal::{SIGKILL, SIGSTOP};
 use super::deputy::{Phase, Serving, What};
 use super::{Action, Away};
 use crate::process::TOO_MANY_THREADS;
@@ -45,8 +46,6 @@ const MAP_TYPE: i32 = 15;
 const MAP_PRIVATE: i32 = 2;
 const O_ACCMODE: u32 = 3;
 const O_WRONLY: u32 = 1;
-const SIGKILL: i32 = 9;
-const SIGSTOP: i32 = 19;
 
 impl Away {
     /// Takes a message of `bytes` bytes of a body's thread.

@@ -21,10 +21,7 @@ pub struct Connection {
 impl Connection {
     /// Asks, and waits for the answer for as long as it takes.
     pub fn ask(&mut self, command: Command) -> io::Result<Reply> {
-        self.last_id += 1;
-        let mut line = serde_json::to_vec(&Request { id: self.last_id, command })?;
-        line.push(b'\n');
-        self.stream.get_mut().write_all(&line)?;
+        self.send(command)?;
         loop {
             let mut line = String::new();
             if self.stream.read_line(&mut line)? == 0 {
@@ -37,13 +34,17 @@ impl Connection {
         }
     }
 
+    fn send(&mut self, command: Command) -> io::Result<()> {
+        self.last_id += 1;
+        let mut line = serde_json::to_vec(&Request { id: self.last_id, command })?;
+        line.push(b'\n');
+        self.stream.get_mut().write_all(&line)
+    }
+
     /// Asks for a trace of a process.
     pub fn trace(mut self, pid: Tid, wanted: Wanted) -> io::Result<Tracing> {
-        let id = self.last_id + 1;
-        let mut line = serde_json::to_vec(&Request { id, command: Command::Trace { pid, wanted } })?;
-        line.push(b'\n');
-        self.stream.get_mut().write_all(&line)?;
-        let input = self.stream.buffer().to_vec();
+        self.send(Command::Trace { pid, wanted })?;
+        let (id, input) = (self.last_id, self.stream.buffer().to_vec());
         Ok(Tracing { stream: self.stream.into_inner(), id, input, taken: 0 })
     }
 

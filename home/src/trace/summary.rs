@@ -35,6 +35,22 @@ pub enum SortBy {
     Bytes,
 }
 
+impl SortBy {
+    /// All, with the names that users give them.
+    pub const NAMES: [(&str, SortBy); 10] = [
+        ("time", SortBy::Time),
+        ("min-time", SortBy::MinTime),
+        ("max-time", SortBy::MaxTime),
+        ("avg-time", SortBy::AvgTime),
+        ("calls", SortBy::Calls),
+        ("errors", SortBy::Errors),
+        ("name", SortBy::Name),
+        ("nothing", SortBy::Nothing),
+        ("wire", SortBy::Wire),
+        ("bytes", SortBy::Bytes),
+    ];
+}
+
 /// A table at the end.
 #[derive(Debug)]
 pub struct Summary {

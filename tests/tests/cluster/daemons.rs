@@ -153,9 +153,8 @@ pub(crate) fn strangers_with_daemons(user: User) -> Result<()> {
     Ok(())
 }
 
-/// A node that was taken out of the cluster is heard no more.
-pub(crate) fn removed(user: User) -> Result<()> {
-    let mut lan = Lan::new(user)?;
+/// A cluster of three that know each other.
+fn three(lan: &mut Lan) -> Result<[Machine; 3]> {
     let (mut a, mut b, mut c) = (lan.machine("a", None)?, lan.machine("b", None)?, lan.machine("c", None)?);
     a.found()?;
     b.join(&a)?;
@@ -163,6 +162,13 @@ pub(crate) fn removed(user: User) -> Result<()> {
     for machine in [&a, &b, &c] {
         machine.wait_for_nodes(&["a", "b", "c"], CONVERGENCE)?;
     }
+    Ok([a, b, c])
+}
+
+/// A node that was taken out of the cluster is heard no more.
+pub(crate) fn removed(user: User) -> Result<()> {
+    let mut lan = Lan::new(user)?;
+    let [mut a, mut b, mut c] = three(&mut lan)?;
     a.control.call(&["node", "remove", "c"])?;
     a.wait_for_nodes(&["a", "b"], CONVERGENCE)?;
     b.wait_for_nodes(&["a", "b"], CONVERGENCE)?;
@@ -186,13 +192,7 @@ pub(crate) fn removed(user: User) -> Result<()> {
 pub(crate) fn removed_at_work(user: User) -> Result<()> {
     const AT_ONCE: Duration = Duration::from_secs(10);
     let mut lan = Lan::new(user)?;
-    let (mut a, mut b, mut c) = (lan.machine("a", None)?, lan.machine("b", None)?, lan.machine("c", None)?);
-    a.found()?;
-    b.join(&a)?;
-    c.join(&a)?;
-    for machine in [&a, &b, &c] {
-        machine.wait_for_nodes(&["a", "b", "c"], CONVERGENCE)?;
-    }
+    let [a, mut b, c] = three(&mut lan)?;
     let ours = a.run("ours", &["--on", "c"], &[&a.guest("worker")?, STEP, "go"])?;
     let theirs = c.run("theirs", &["--on", "b"], &[&c.guest("worker")?, STEP, "go"])?;
     a.wait_for_place(ours.pid(), "c", LIMIT)?;
